@@ -1,0 +1,343 @@
+"""Everything the package raises, one tree.
+
+::
+
+    QlaraError
+    ├── ConfigurationError (ValueError)      a client, receiver or limiter was set up wrongly
+    ├── InvalidMessageError (ValueError)     the input is wrong; no request was spent
+    ├── ClientStateError (RuntimeError)
+    │   ├── ClientClosedError                used after aclose()
+    │   └── WrongEventLoopError              used from another event loop than the one it started on
+    ├── TransportError                       no complete answer; `.sent` is "no" or "maybe"
+    │   ├── ConnectionFailed                 refused, DNS, TLS, dropped
+    │   ├── RequestTimeout (TimeoutError)    `.phase` is "connect" or "read"
+    │   └── DeliveryUnknownError             a send that may have been accepted, and was not repeated
+    ├── MessageRejectedError                 a 2xx answer with `accepted: false`; `.reasons`
+    ├── UndecodableAnswerError               a 2xx answer that is not what the API documents
+    └── ApiError                             an HTTP error; `.status`, `.code`, `.detail`, `.retry_after`
+        ├── BadRequestError                  400
+        ├── AuthenticationError              401
+        ├── PermissionDeniedError            403
+        ├── NotFoundError                    404
+        ├── ConflictError                    409
+        ├── UriTooLongError                  414
+        ├── UnprocessableError               422
+        ├── RateLimitError                   429, or a pause longer than the policy allows; `.retry_at`
+        └── ServerError                      5xx
+            ├── InternalServerError          500
+            └── BadGatewayError              502
+
+Texts of errors name the message by its id and never hold keys, tokens, phone numbers or message texts; all errors can
+be pickled and copied. Status codes are those of the API pages; what to do about them is the vendor's FAQ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+__all__ = [
+    "ApiError",
+    "AuthenticationError",
+    "BadGatewayError",
+    "BadRequestError",
+    "ClientClosedError",
+    "ClientStateError",
+    "ConfigurationError",
+    "ConflictError",
+    "ConnectionFailed",
+    "DeliveryUnknownError",
+    "InternalServerError",
+    "InvalidMessageError",
+    "MessageRejectedError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "QlaraError",
+    "RateLimitError",
+    "RequestTimeout",
+    "Sent",
+    "ServerError",
+    "TransportError",
+    "UndecodableAnswerError",
+    "UnprocessableError",
+    "UriTooLongError",
+    "WrongEventLoopError",
+]
+
+Sent = Literal["no", "maybe"]
+"""Whether any of a request may have reached the gateway: ``"no"`` is a proof, ``"maybe"`` is everything else."""
+
+
+def _rebuild(cls: type[QlaraError], args: tuple[Any, ...], state: dict[str, Any]) -> QlaraError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class QlaraError(Exception):
+    """The root of the tree."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by attributes, so that errors with keyword arguments survive queues and process pools."""
+        return _rebuild, (type(self), self.args, self.__dict__.copy())
+
+
+class ConfigurationError(QlaraError, ValueError):
+    """A client, receiver or limiter was set up in a way that cannot work."""
+
+
+class InvalidMessageError(QlaraError, ValueError):
+    """The input is wrong; it was found before a request was spent.
+
+    Attributes:
+        field: the field at fault, in snake_case, or ``None`` where no single one is.
+        reason: what is wrong with it, without its value.
+    """
+
+    field: str | None
+    reason: str
+
+    def __init__(self, reason: str, *, field: str | None = None) -> None:
+        super().__init__(f"{field}: {reason}" if field else reason)
+        self.field = field
+        self.reason = reason
+
+
+class ClientStateError(QlaraError, RuntimeError):
+    """The client cannot be used now."""
+
+
+class ClientClosedError(ClientStateError):
+    """The client was used after it was closed."""
+
+
+class WrongEventLoopError(ClientStateError):
+    """The client was used from another event loop than the one it started on."""
+
+
+class TransportError(QlaraError):
+    """The gateway gave no complete answer.
+
+    Attributes:
+        sent: ``"no"`` if provably nothing of the request's body left this machine, else ``"maybe"``.
+        attempts: requests put on the wire so far.
+        message_id: the message concerned, if it was a send.
+    """
+
+    sent: Sent
+
+    def __init__(self, text: str, *, sent: Sent = "maybe", attempts: int = 1, message_id: str | None = None) -> None:
+        super().__init__(text)
+        self.sent = sent
+        self.attempts = attempts
+        self.message_id = message_id
+
+    def __str__(self) -> str:
+        return super().__str__() + _circumstances(self.message_id, self.attempts)
+
+
+class ConnectionFailed(TransportError):
+    """The connection could not be opened, or broke before the answer was complete."""
+
+
+class RequestTimeout(TransportError, TimeoutError):
+    """A time-out of one attempt.
+
+    Attributes:
+        phase: ``"connect"`` (nothing was sent) or ``"read"``.
+    """
+
+    phase: Literal["connect", "read"]
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        phase: Literal["connect", "read"],
+        sent: Sent = "maybe",
+        attempts: int = 1,
+        message_id: str | None = None,
+    ) -> None:
+        super().__init__(text, sent=sent, attempts=attempts, message_id=message_id)
+        self.phase = phase
+
+
+class DeliveryUnknownError(TransportError):
+    """A send may or may not have been accepted, and was not repeated (guarantee G1).
+
+    Look ``message_id`` up with ``client.messages.status`` before you send it again. The cause is in ``__cause__``.
+    """
+
+
+class MessageRejectedError(QlaraError):
+    """The gateway answered 2xx, but did not accept the message.
+
+    Attributes:
+        reasons: the gateway's ``reasons`` as they came, scrubbed of the message's own words (its vocabulary is
+            undocumented).
+        message_id: the message concerned.
+        attempts: requests put on the wire.
+        body: the raw answer.
+    """
+
+    def __init__(
+        self, *, reasons: Sequence[str] = (), message_id: str | None = None, attempts: int = 1, body: bytes = b""
+    ) -> None:
+        said = ", ".join(reasons) or "it gave no reason"
+        super().__init__(f"the gateway did not accept the message: {said}")
+        self.reasons = tuple(reasons)
+        self.message_id = message_id
+        self.attempts = attempts
+        self.body = body
+
+    def __str__(self) -> str:
+        return super().__str__() + _circumstances(self.message_id, self.attempts)
+
+
+class UndecodableAnswerError(QlaraError):
+    """A 2xx answer is not what the API documents; ``body`` has it raw."""
+
+    def __init__(self, text: str, *, status: int, body: bytes = b"") -> None:
+        super().__init__(text)
+        self.status = status
+        self.body = body
+
+
+class ApiError(QlaraError):
+    """The gateway answered with an HTTP error.
+
+    Attributes:
+        status: the HTTP status code.
+        code: the gateway's own error code, if the body has one (SMS Legacy table), else ``None``.
+        detail: the gateway's words, scrubbed of the request's own values and of long digit runs; may be empty.
+        retry_after: seconds the gateway asked to wait, if it did.
+        attempts: requests put on the wire so far.
+        message_id: the message concerned, if it was a send.
+        body: the raw answer. It may hold personal data: mind where you log it.
+    """
+
+    advice: ClassVar[str] = "see detail and body"
+
+    def __init__(
+        self,
+        status: int,
+        *,
+        code: int | str | None = None,
+        detail: str = "",
+        retry_after: float | None = None,
+        attempts: int = 1,
+        message_id: str | None = None,
+        body: bytes = b"",
+    ) -> None:
+        super().__init__(status)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.retry_after = retry_after
+        self.attempts = attempts
+        self.message_id = message_id
+        self.body = body
+
+    def __str__(self) -> str:
+        code = "" if self.code is None else f", code {self.code}"
+        detail = f": {self.detail}" if self.detail else ""
+        circumstances = _circumstances(self.message_id, self.attempts)
+        return f"the gateway answered {self.status}{code}{detail} — {self.advice}{circumstances}"
+
+
+class BadRequestError(ApiError):
+    """400: the request is malformed."""
+
+    advice = "a field is missing, empty or of the wrong type"
+
+
+class AuthenticationError(ApiError):
+    """401: the API key or the credentials are missing, invalid or expired."""
+
+    advice = "check the API key; it may have been revoked"
+
+
+class PermissionDeniedError(ApiError):
+    """403: the source IP is not on the account's allow-list, or the resource or channel is not yours."""
+
+    advice = "check the account's IP allow-list, its plan and the resource's owner"
+
+
+class NotFoundError(ApiError):
+    """404: the resource does not exist; for a status query also: not on that channel."""
+
+    advice = "check the id, and that the channel is the one it was sent on"
+
+
+class ConflictError(ApiError):
+    """409: it exists already."""
+
+    advice = "update the existing one instead"
+
+
+class UriTooLongError(ApiError):
+    """414: the request's URL is too long."""
+
+    advice = "ask for fewer ids at a time"
+
+
+class UnprocessableError(ApiError):
+    """422: well-formed but semantically wrong (phone format, template variables, media, a number not on the list)."""
+
+    advice = "check the phone format, the template variables and the media"
+
+
+class RateLimitError(ApiError):
+    """429: the gateway's rate limit, still in force when the policy's patience ended.
+
+    Attributes:
+        retry_at: seconds since the epoch from which the gateway takes requests again, or ``None`` if it did not say.
+    """
+
+    advice = "wait, or lower the client's rate limit if others use the same key"
+    retry_at: float | None
+
+    def __init__(
+        self,
+        status: int = 429,
+        *,
+        code: int | str | None = None,
+        detail: str = "",
+        retry_after: float | None = None,
+        attempts: int = 1,
+        message_id: str | None = None,
+        body: bytes = b"",
+        retry_at: float | None = None,
+    ) -> None:
+        super().__init__(
+            status,
+            code=code,
+            detail=detail,
+            retry_after=retry_after,
+            attempts=attempts,
+            message_id=message_id,
+            body=body,
+        )
+        self.retry_at = retry_at
+
+
+class ServerError(ApiError):
+    """5xx: the gateway failed. It proves nothing about whether a message was accepted."""
+
+    advice = "the gateway failed; try later"
+
+
+class InternalServerError(ServerError):
+    """500."""
+
+
+class BadGatewayError(ServerError):
+    """502: an upstream of the gateway is down."""
+
+
+def _circumstances(message_id: str | None, attempts: int) -> str:
+    parts = [f"message {message_id}"] if message_id else []
+    if attempts > 1:
+        parts.append(f"{attempts} attempts")
+    return f" ({', '.join(parts)})" if parts else ""

@@ -1,0 +1,1 @@
+"""Structs: messages, answers, events, options."""
