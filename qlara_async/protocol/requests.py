@@ -1,0 +1,198 @@
+"""What is asked of the gateway: each operation as a `Request`, ready to be put on the wire.
+
+A request is built once and its bytes are the same on every attempt. Paths are those of the API pages, below a base
+URL that ends in ``/api``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal
+from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
+
+from ..errors import ConfigurationError
+from ..models.channel import Channel
+from ..models.message import Message
+from .encoding import encode_message
+
+__all__ = [
+    "Request",
+    "callback_request",
+    "check_base_url",
+    "raw_request",
+    "send_request",
+    "status_request",
+    "statuses_requests",
+]
+
+_SEND_PATHS = {
+    Channel.SMS: "/message-server/sms/send",
+    Channel.RCS: "/message-server/rcs/send",
+    Channel.WHATSAPP: "/message-server/whatsapp/send",
+}
+_STATUS_PATH = "/partner-gateway/v1/messages/status"
+_CALLBACK_PATH = "/partner-gateway/v1/webhooks/delivery-status"
+
+# The API sets no hard cap on `ids` and advises "a few hundred"; proxies answer 414 from about 8,000 characters.
+_MAX_IDS = 200
+_MAX_QUERY_CHARACTERS = 6_000
+
+_REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One operation.
+
+    Attributes:
+        method: the HTTP method, in upper case.
+        path: below the base URL, percent-encoded.
+        query: percent-encoded, without the question mark.
+        body: the bytes to send, if any.
+        content_type: of the body.
+        message_id: the message it sends, if it is a send.
+        repeatable: whether repeating it after an ambiguous end does no harm (RFC 9110 §9.2.2: idempotent methods).
+    """
+
+    method: str
+    path: str
+    query: str = ""
+    body: bytes | None = None
+    content_type: str = "application/json"
+    message_id: str | None = None
+    repeatable: bool = False
+
+    def __repr__(self) -> str:
+        return f"Request({self.method} {self.path}, message_id={self.message_id!r})"
+
+
+def send_request(message: Message) -> Request:
+    """Build the send of `message`, whose ``message_id`` must be fixed (`fix_message_id`)."""
+    return Request(
+        method="POST", path=_SEND_PATHS[message.channel], body=encode_message(message), message_id=message.message_id
+    )
+
+
+def status_request(message_id: str, channel: Channel) -> Request:
+    """Build ``GET /messages/status/{customerMessageId}?channel=…``; the id can never change the path."""
+    if message_id in {"", ".", ".."}:
+        raise ConfigurationError("a message id is needed to ask for a status")
+    return Request(
+        method="GET",
+        path=f"{_STATUS_PATH}/{quote(message_id, safe='')}",
+        query=f"channel={channel.value}",
+        repeatable=True,
+    )
+
+
+def statuses_requests(message_ids: Iterable[str], channel: Channel) -> Iterator[tuple[list[str], Request]]:
+    """Build ``GET /messages/status?ids=a,b&channel=…``, as many as the ids need; yields the ids of each with it."""
+    for batch in _batches(message_ids):
+        ids = ",".join(quote(message_id, safe="") for message_id in batch)
+        yield (
+            batch,
+            Request(method="GET", path=_STATUS_PATH, query=f"ids={ids}&channel={channel.value}", repeatable=True),
+        )
+
+
+def _batches(message_ids: Iterable[str]) -> Iterator[list[str]]:
+    batch: list[str] = []
+    length = 0
+    for message_id in dict.fromkeys(message_ids):
+        if not message_id or "," in message_id:
+            raise ConfigurationError("status queries separate ids by commas: an id must not be empty or hold one")
+        size = len(quote(message_id, safe="")) + 1
+        if batch and (len(batch) == _MAX_IDS or length + size > _MAX_QUERY_CHARACTERS):
+            yield batch
+            batch, length = [], 0
+        batch.append(message_id)
+        length += size
+    if batch:
+        yield batch
+
+
+def callback_request(method: Literal["GET", "POST", "PUT", "DELETE"], callback_url: str | None = None) -> Request:
+    """Build an operation on ``/webhooks/delivery-status``; POST and PUT carry `callback_url`.
+
+    Raises:
+        ConfigurationError: the URL is not HTTPS (plain HTTP is taken on loopback only, for the sandbox).
+    """
+    body = None
+    if callback_url is not None:
+        _check_secure(callback_url, "the callback URL")
+        body = msgspec.json.encode({"callbackUrl": callback_url})
+    return Request(method=method, path=_CALLBACK_PATH, body=body, repeatable=method != "POST")
+
+
+def raw_request(
+    method: str,
+    path: str,
+    *,
+    params: Mapping[str, str | int | float | bool] | None = None,
+    json: Any = None,
+    body: bytes | None = None,
+    content_type: str | None = None,
+) -> Request:
+    """Build a request the package has no name for.
+
+    Raises:
+        ConfigurationError: `path` is not an absolute path below the base URL, or both `json` and `body` are given.
+    """
+    if not path.startswith("/") or path.startswith("//") or "?" in path or "#" in path or "\\" in path:
+        raise ConfigurationError("path must start with one slash and hold no query: give params instead")
+    if any(segment in {".", ".."} for segment in path.lower().replace("%2e", ".").split("/")):
+        raise ConfigurationError("path must not hold '.' or '..' segments")
+    if json is not None and body is not None:
+        raise ConfigurationError("give json or body, not both")
+    method = method.upper()
+    return Request(
+        method=method,
+        path=quote(path, safe="/%:@!$&'()*+,;=~"),
+        query=urlencode({key: _parameter(value) for key, value in (params or {}).items()}),
+        body=msgspec.json.encode(json) if json is not None else body,
+        content_type=content_type or "application/json",
+        repeatable=method in _REPEATABLE,
+    )
+
+
+def _parameter(value: str | float | bool) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def check_base_url(base_url: str) -> str:
+    """Return `base_url` without its trailing slash.
+
+    Raises:
+        ConfigurationError: it is not HTTPS (the gateway takes nothing else; plain HTTP is taken on loopback only).
+    """
+    _check_secure(base_url, "base_url")
+    parts = urlsplit(base_url)
+    if parts.query or parts.fragment:
+        raise ConfigurationError("base_url must have no query and no fragment; it ends in /api")
+    return base_url.rstrip("/")
+
+
+def _check_secure(url: str, what: str) -> None:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+        parts.port  # noqa: B018 — reading it is what validates it
+    except ValueError:
+        raise ConfigurationError(f"{what} is not a URL") from None
+    if not host or parts.scheme not in {"http", "https"}:
+        raise ConfigurationError(f"{what} must be an absolute https:// URL")
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise ConfigurationError(f"{what} must be https:// (http:// is taken on loopback only)")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
