@@ -1,0 +1,1 @@
+"""One message's whole story: grant, attempt, classification, outcome."""

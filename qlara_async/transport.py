@@ -1,0 +1,282 @@
+"""The wire: the only module that opens a client session.
+
+One `Transport` owns one ``aiohttp.ClientSession``, made at first use and bound to that event loop. `exchange` puts one
+request on the wire once: it neither waits for the limiter nor repeats anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ssl as ssl_module
+import warnings
+from typing import NoReturn
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from .errors import (
+    ClientClosedError,
+    ClientStateError,
+    ConfigurationError,
+    ConnectionFailed,
+    RequestTimeout,
+    Sent,
+    TransportError,
+    WrongEventLoopError,
+)
+from .models.options import Timeouts
+from .protocol.requests import Request, check_base_url
+from .protocol.responses import Response
+from .read_deadlines import ReadDeadlines
+
+__all__ = ["Credentials", "Transport"]
+
+# aiohttp's counter of bytes written is exact for a body handed over in a single write, which it is below this size: a
+# larger one, torn down half-way, may count too little. Sends are far smaller.
+_SINGLE_WRITE = 64 * 1024
+
+
+class Credentials:
+    """An API key (``X-Api-Key``), or a user name and password (Basic, RFC 7617). Never shown."""
+
+    __slots__ = ("header", "secrets")
+
+    def __init__(self, api_key: str | None, basic_auth: tuple[str, str] | None) -> None:
+        if (api_key is None) == (basic_auth is None):
+            raise ConfigurationError(
+                "give either api_key or basic_auth=(username, password); "
+                "QlaraClient.from_env() reads the key from QLARA_API_KEY"
+            )
+        if api_key is not None:
+            if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+                raise ConfigurationError("api_key must be printable ASCII without spaces")
+            self.header = ("X-Api-Key", api_key)
+            self.secrets: tuple[str, ...] = (api_key,)
+        elif basic_auth is not None:
+            username, password = basic_auth
+            if not username or ":" in username:
+                raise ConfigurationError("the user name of basic_auth must not be empty or hold a colon")
+            token = base64.b64encode(f"{username}:{password}".encode()).decode()
+            self.header = ("Authorization", f"Basic {token}")
+            self.secrets = (password, token)
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.header[0]})"
+
+
+class Transport:
+    """A connection pool to one base URL.
+
+    Args:
+        base_url: up to and with ``/api``.
+        credentials: sent with every request.
+        user_agent: the ``User-Agent``.
+        session: a session of the caller's, used as it is and never closed here.
+        connector: a connector of the caller's, likewise.
+        proxy: a proxy URL.
+        ssl: a TLS context.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        credentials: Credentials,
+        *,
+        user_agent: str,
+        session: aiohttp.ClientSession | None = None,
+        connector: aiohttp.BaseConnector | None = None,
+        proxy: str | None = None,
+        ssl: ssl_module.SSLContext | None = None,
+    ) -> None:
+        if session is not None and connector is not None:
+            raise ConfigurationError("give session or connector, not both")
+        self._base = check_base_url(base_url)
+        name, value = credentials.header
+        self._headers = CIMultiDict({name: value, "User-Agent": user_agent, "Accept": "application/json"})
+        # Defaults of a session of ours; a session of the caller's gets them with each request.
+        self._request_headers = None if session is None else self._headers
+        self._send_urls: dict[str, URL] = {}
+        self._given_session = session
+        self._connector = connector
+        self._proxy = proxy
+        self._ssl: ssl_module.SSLContext | bool = True if ssl is None else ssl
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self._timeouts = Timeouts()
+        self._swept_timeout, self._plain_timeout = _client_timeouts(self._timeouts)
+        self._deadlines = ReadDeadlines()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `aclose` was called."""
+        return self._closed
+
+    def open(self) -> aiohttp.ClientSession:
+        """Return the session, making it at first use.
+
+        Raises:
+            ClientClosedError: after `aclose`.
+            WrongEventLoopError: the session belongs to another event loop.
+        """
+        if self._closed:
+            raise ClientClosedError("this client was closed; make a new one")
+        loop = asyncio.get_running_loop()
+        if self._session is None:
+            self._loop = loop
+            self._session = self._given_session or self._new_session()
+        elif self._loop is not loop:
+            raise WrongEventLoopError(
+                "this client started on another event loop; make one client per loop (asyncio.run starts a new loop)"
+            )
+        return self._session
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=self._connector,
+            connector_owner=self._connector is None,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=self._headers,
+        )
+
+    async def aclose(self) -> None:
+        """Close the session and its connections; without effect the second time."""
+        self._closed = True
+        self._deadlines.close()
+        session, self._session = self._session, None
+        if session is not None and session is not self._given_session:
+            await session.close()
+
+    def __del__(self) -> None:
+        session = getattr(self, "_session", None)
+        if session is None or session is self._given_session or session.closed:
+            return
+        warnings.warn(
+            "a QlaraClient was never closed: use `async with`, or await aclose()",
+            ResourceWarning,
+            stacklevel=1,
+            source=self,
+        )
+
+    async def exchange(self, request: Request, timeouts: Timeouts) -> Response:
+        """Put `request` on the wire once and read the whole answer, whatever its status; redirects are not followed.
+
+        Raises:
+            ConnectionFailed: the connection could not be opened, or broke.
+            RequestTimeout: a time-out of `timeouts`. Waiting for a pooled connection has none.
+            ClientClosedError, WrongEventLoopError: see `open`.
+        """
+        session = self.open()
+        task = asyncio.current_task()
+        if task is None:
+            raise ClientStateError("a client works inside an asyncio task")
+        tracker = aiohttp.UploadTracker()
+        if request.body:
+            self._deadlines.watch(task, tracker, timeouts.read)
+        try:
+            answer = await session.request(
+                request.method,
+                self._url(request),
+                data=request.body and aiohttp.BytesPayload(request.body, content_type=request.content_type),
+                headers=self._request_headers,
+                timeout=self._client_timeout(timeouts, swept=bool(request.body)),
+                allow_redirects=False,
+                raise_for_status=False,
+                proxy=self._proxy,
+                ssl=self._ssl,
+                upload_tracker=tracker,
+            )
+            try:
+                return Response(answer.status, answer.headers, await answer.read())
+            except BaseException:
+                answer.close()
+                raise
+        except asyncio.CancelledError as error:
+            if not self._deadlines.caused_cancellation(task):
+                raise
+            raise _read_timeout(request, _sent(error, request, tracker), timeouts) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._raise(error, request, tracker, timeouts)
+        finally:
+            self._deadlines.forget(task)
+
+    def _url(self, request: Request) -> URL:
+        if request.message_id is None:
+            query = f"?{request.query}" if request.query else ""
+            return URL(f"{self._base}{request.path}{query}", encoded=True)
+        url = self._send_urls.get(request.path)
+        if url is None:
+            url = self._send_urls[request.path] = URL(self._base + request.path, encoded=True)
+        return url
+
+    def _client_timeout(self, timeouts: Timeouts, *, swept: bool) -> aiohttp.ClientTimeout:
+        if self._timeouts is not timeouts:
+            self._timeouts = timeouts
+            self._swept_timeout, self._plain_timeout = _client_timeouts(timeouts)
+        return self._swept_timeout if swept else self._plain_timeout
+
+    def _raise(
+        self, error: Exception, request: Request, tracker: aiohttp.UploadTracker, timeouts: Timeouts
+    ) -> NoReturn:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            # A cancellation that fell into a time-out is still the caller's cancellation.
+            raise asyncio.CancelledError from error
+        if self._closed and not isinstance(error, TimeoutError):
+            raise _failure(
+                "the client was closed during the request", request, _sent(error, request, tracker)
+            ) from error
+        raise _transport_error(error, request, _sent(error, request, tracker), timeouts) from error
+
+
+def _client_timeouts(timeouts: Timeouts) -> tuple[aiohttp.ClientTimeout, aiohttp.ClientTimeout]:
+    """For requests whose read time-out `ReadDeadlines` keeps; and for those without a body, which it cannot see leave.
+
+    `total` and `connect` would count the wait for a pooled connection.
+    """
+    return (
+        aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect),
+        aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect, sock_read=timeouts.read),
+    )
+
+
+def _sent(error: BaseException, request: Request, tracker: aiohttp.UploadTracker) -> Sent:
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL):
+        return "no"
+    if request.body and len(request.body) < _SINGLE_WRITE and tracker.bytes_written == 0:
+        return "no"
+    return "maybe"
+
+
+def _transport_error(error: Exception, request: Request, sent: Sent, timeouts: Timeouts) -> TransportError:
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return RequestTimeout(
+            f"no connection to the gateway within {timeouts.connect:g} s",
+            phase="connect",
+            sent=sent,
+            message_id=request.message_id,
+        )
+    if isinstance(error, TimeoutError):
+        return _read_timeout(request, sent, timeouts)
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
+        return _failure("the gateway's TLS certificate or handshake was not accepted", request, sent)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return _failure("no connection to the gateway could be opened", request, sent)
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return _failure("the gateway's answer broke off", request, sent)
+    return _failure(f"the connection to the gateway failed ({type(error).__name__})", request, sent)
+
+
+def _read_timeout(request: Request, sent: Sent, timeouts: Timeouts) -> RequestTimeout:
+    return RequestTimeout(
+        f"the gateway did not answer within {timeouts.read:g} s",
+        phase="read",
+        sent=sent,
+        message_id=request.message_id,
+    )
+
+
+def _failure(text: str, request: Request, sent: Sent) -> ConnectionFailed:
+    return ConnectionFailed(text, sent=sent, message_id=request.message_id)
