@@ -1,0 +1,60 @@
+"""An async SDK for the Qlara gateway of Agile Telecom: SMS, RCS and WhatsApp.
+
+Out: `QlaraClient`, which pipelines sends under a rate limiter. In: `qlara_async.webhooks`, an aiohttp sub-application
+that dispatches callbacks to handlers. To try both without an account: `qlara_async.sandbox`.
+"""
+
+from ._version import __version__
+from .bulk.job import BulkJob
+from .bulk.outcome import BulkSummary, Outcome, OutcomeState
+from .client import QlaraClient
+from .limiter import Limiter
+from .models.answers import Answer, CallbackRegistration, ChannelResult, MessageStatus, Receipt
+from .models.channel import Channel, DeliveryStatus
+from .models.message import FallbackRcs, FallbackSms, Message, Rcs, RcsContent, Sms, WhatsApp, WhatsAppTemplate
+from .models.options import Priority, RateLimit, RetryPolicy, Timeouts
+from .models.telemetry import (
+    ClientEvent,
+    LimiterPaused,
+    LimiterWaited,
+    RateLimitHeaders,
+    RequestFinished,
+    RetryScheduled,
+)
+from .models.text import Segments
+
+__all__ = [
+    "Answer",
+    "BulkJob",
+    "BulkSummary",
+    "CallbackRegistration",
+    "Channel",
+    "ChannelResult",
+    "ClientEvent",
+    "DeliveryStatus",
+    "FallbackRcs",
+    "FallbackSms",
+    "Limiter",
+    "LimiterPaused",
+    "LimiterWaited",
+    "Message",
+    "MessageStatus",
+    "Outcome",
+    "OutcomeState",
+    "Priority",
+    "QlaraClient",
+    "RateLimit",
+    "RateLimitHeaders",
+    "Rcs",
+    "RcsContent",
+    "Receipt",
+    "RequestFinished",
+    "RetryPolicy",
+    "RetryScheduled",
+    "Segments",
+    "Sms",
+    "Timeouts",
+    "WhatsApp",
+    "WhatsAppTemplate",
+    "__version__",
+]

@@ -1,0 +1,231 @@
+"""The bulk pipeline: bounded workers that pull from a source and stream outcomes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from types import TracebackType
+
+from ..clock import Clock
+from ..errors import AuthenticationError, ClientStateError, ConfigurationError, InvalidMessageError, QlaraError
+from ..models.answers import Receipt
+from ..models.message import Message
+from .outcome import BulkSummary, Outcome, OutcomeState, state_of
+from .rows import message_from_row
+from .source import Source
+
+__all__ = ["BulkJob"]
+
+# Items drawn and not yet taken by the consumer, for each worker: enough to keep the workers busy while the consumer is,
+# few enough that memory stays flat (guarantee G4).
+_WINDOW_PER_WORKER = 4
+
+
+class BulkJob:
+    """A running job: ``async with client.bulk(source) as job: async for outcome in job: …``.
+
+    At most ``4 × concurrency`` items are drawn and not yet taken, so a slow consumer slows the source. Leaving the
+    block, by whatever way, stops the workers, closes the source if it is a generator and leaves no task behind.
+
+    The loop ends with the source. It raises what the source raised, or ``AuthenticationError`` once the gateway
+    refuses the key, after the outcomes of everything drawn before; nothing more is drawn then.
+    """
+
+    def __init__(
+        self,
+        source: Iterable[object] | AsyncIterable[object],
+        send: Callable[[Message], Awaitable[Receipt]],
+        *,
+        concurrency: int,
+        ordered: bool,
+        clock: Clock,
+    ) -> None:
+        if concurrency < 1:
+            raise ConfigurationError("concurrency must be at least 1")
+        self._source = Source(source)
+        self._send = send
+        self._concurrency = concurrency
+        self._ordered = ordered
+        self._clock = clock
+        self._room = _WINDOW_PER_WORKER * concurrency
+        self._blocked: deque[asyncio.Future[None]] = deque()
+        self._outcomes: deque[Outcome] = deque()
+        self._consumer: asyncio.Future[None] | None = None
+        self._early: dict[int, Outcome] = {}
+        self._next_index = 0
+        self._workers: list[asyncio.Task[None]] = []
+        self._working = 0
+        self._stopping = False
+        self._error: Exception | None = None
+        self._states = dict.fromkeys(OutcomeState, 0)
+        self._resumed = 0
+        self._began: float | None = None
+        self._ended: float | None = None
+
+    @property
+    def progress(self) -> BulkSummary:
+        """Where the job stands now."""
+        return self._snapshot()
+
+    @property
+    def summary(self) -> BulkSummary:
+        """Counts by state, elapsed seconds and achieved rate; final once the block is left."""
+        return self._snapshot()
+
+    def _snapshot(self) -> BulkSummary:
+        now = self._clock.monotonic() if self._ended is None else self._ended
+        done = sum(self._states.values())
+        return BulkSummary(
+            states=dict(self._states),
+            drawn=self._source.drawn,
+            in_flight=self._source.drawn - done,
+            resumed=self._resumed,
+            elapsed=0.0 if self._began is None else now - self._began,
+        )
+
+    async def __aenter__(self) -> BulkJob:
+        if self._began is not None:
+            raise ClientStateError("a bulk job runs once: call client.bulk(…) again")
+        self._began = self._clock.monotonic()
+        self._working = self._concurrency
+        self._workers = [asyncio.create_task(self._work()) for _ in range(self._concurrency)]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stopping = True
+        for worker in self._workers:
+            worker.cancel()
+        try:
+            await _all_done(self._workers)
+        finally:
+            self._stop_clock()
+            await self._source.close()
+
+    def __aiter__(self) -> BulkJob:
+        if self._began is None:
+            raise ClientStateError("enter the job first: async with client.bulk(…) as job")
+        return self
+
+    async def __anext__(self) -> Outcome:
+        while True:
+            outcome = self._next_outcome()
+            if outcome is not None:
+                self._room += 1
+                if self._blocked:
+                    _wake(self._blocked)
+                return outcome
+            if self._working == 0:
+                raise self._ending()
+            await self._news()
+
+    def _next_outcome(self) -> Outcome | None:
+        if not self._ordered:
+            return self._outcomes.popleft() if self._outcomes else None
+        while self._outcomes:
+            outcome = self._outcomes.popleft()
+            self._early[outcome.index] = outcome
+        if self._early and self._working == 0:  # cut short: there may be gaps
+            self._next_index = min(self._early)
+        outcome_due = self._early.pop(self._next_index, None)
+        self._next_index += outcome_due is not None
+        return outcome_due
+
+    def _ending(self) -> Exception:
+        self._stop_clock()
+        error, self._error = self._error, None
+        return StopAsyncIteration() if error is None else error
+
+    async def _news(self) -> None:
+        """Wait until an outcome is there, or the last worker has ended."""
+        if self._consumer is not None:
+            raise ClientStateError("one task at a time can take a job's outcomes")
+        self._consumer = asyncio.get_running_loop().create_future()
+        try:
+            await self._consumer
+        finally:
+            self._consumer = None
+
+    def _tell_consumer(self) -> None:
+        if self._consumer is not None and not self._consumer.done():
+            self._consumer.set_result(None)
+
+    def _stop_clock(self) -> None:
+        if self._ended is None:
+            self._ended = self._clock.monotonic()
+
+    async def _work(self) -> None:
+        try:
+            while True:
+                if self._room <= 0:
+                    await self._until_room()
+                if self._stopping:
+                    return
+                self._room -= 1
+                item = await self._source.draw()
+                self._done(await self._outcome_of(self._source.drawn - 1, item))
+        except StopAsyncIteration:
+            self._stop(None)
+        except Exception as error:  # the source's own error, a closed client, or a bug: the consumer must see it
+            self._stop(error)
+        finally:
+            self._working -= 1
+            if self._working == 0:
+                self._tell_consumer()
+
+    async def _outcome_of(self, index: int, item: object) -> Outcome:
+        try:
+            message = message_from_row(item)
+        except InvalidMessageError as error:
+            return Outcome(index=index, item=item, state=OutcomeState.INVALID, error=error)
+        try:
+            receipt = await self._send(message)
+        except ClientStateError:
+            raise
+        except QlaraError as error:
+            if isinstance(error, AuthenticationError):
+                self._stop(error)
+            return Outcome(index=index, item=item, message=message, state=state_of(error), error=error)
+        return Outcome(index=index, item=item, message=message, state=OutcomeState.ACCEPTED, receipt=receipt)
+
+    async def _until_room(self) -> None:
+        while self._room <= 0 and not self._stopping:
+            freed = asyncio.get_running_loop().create_future()
+            self._blocked.append(freed)
+            await freed
+
+    def _done(self, outcome: Outcome) -> None:
+        self._states[outcome.state] += 1
+        self._resumed += outcome.resumed
+        self._outcomes.append(outcome)
+        self._tell_consumer()
+
+    def _stop(self, error: Exception | None) -> None:
+        self._stopping = True
+        while self._blocked:
+            _wake(self._blocked)
+        if self._error is None:
+            self._error = error
+
+
+def _wake(waiters: deque[asyncio.Future[None]]) -> None:
+    """Wake the first of `waiters` that still waits."""
+    while waiters:
+        waiter = waiters.popleft()
+        if not waiter.done():
+            waiter.set_result(None)
+            return
+
+
+async def _all_done(tasks: list[asyncio.Task[None]]) -> None:
+    """Wait for cancelled tasks to end, even if the waiter is cancelled meanwhile; then let that cancellation go on."""
+    cancelled: asyncio.CancelledError | None = None
+    while not all(task.done() for task in tasks):
+        try:
+            await asyncio.wait(tasks)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled

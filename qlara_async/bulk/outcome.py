@@ -1,0 +1,117 @@
+"""What became of each message of a bulk job."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from ..errors import (
+    ApiError,
+    AuthenticationError,
+    DeliveryUnknownError,
+    InvalidMessageError,
+    MessageRejectedError,
+    PermissionDeniedError,
+    QlaraError,
+    RateLimitError,
+)
+from ..models.answers import Receipt
+from ..models.message import Message
+
+__all__ = ["BulkSummary", "Outcome", "OutcomeState", "state_of"]
+
+
+class OutcomeState(StrEnum):
+    """How one message ended."""
+
+    ACCEPTED = "accepted"
+    """The gateway took it for sending."""
+    REJECTED = "rejected"
+    """The gateway said no to this message (``accepted: false``, 400, 404, 422 …)."""
+    INVALID = "invalid"
+    """Never sent: the input is wrong."""
+    SKIPPED = "skipped"
+    """Never sent, on purpose."""
+    FAILED = "failed"
+    """Provably not accepted, for a reason that is not the message's: no connection, key, rate limit, permissions."""
+    UNKNOWN = "unknown"
+    """It may have been accepted, and was not repeated."""
+
+
+_NOT_THE_MESSAGES_FAULT = (AuthenticationError, PermissionDeniedError, RateLimitError)
+
+
+def state_of(error: QlaraError) -> OutcomeState:
+    """Say in which state a message is whose send ended with `error`."""
+    if isinstance(error, InvalidMessageError):
+        return OutcomeState.INVALID
+    if isinstance(error, DeliveryUnknownError):
+        return OutcomeState.UNKNOWN
+    if isinstance(error, MessageRejectedError):
+        return OutcomeState.REJECTED
+    if isinstance(error, ApiError) and 400 <= error.status < 500 and not isinstance(error, _NOT_THE_MESSAGES_FAULT):
+        return OutcomeState.REJECTED
+    return OutcomeState.FAILED
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one item of the source.
+
+    Attributes:
+        index: its place in the source, from 0.
+        item: as the source gave it.
+        state: how it ended.
+        message: the message it is, or was made into; ``None`` where that could not be done.
+        receipt: of an accepted message.
+        error: of any other.
+        resumed: taken from a journal, not sent in this run.
+    """
+
+    index: int
+    item: object
+    state: OutcomeState
+    message: Message | None = None
+    receipt: Receipt | None = None
+    error: QlaraError | None = None
+    resumed: bool = False
+
+    @property
+    def message_id(self) -> str | None:
+        """The message's id; ``None`` if it was never sent and had none."""
+        return None if self.message is None else self.message.message_id
+
+    def __repr__(self) -> str:
+        error = "" if self.error is None else f", error={type(self.error).__name__}"
+        return f"Outcome(index={self.index}, state={self.state.value!r}, message_id={self.message_id!r}{error})"
+
+
+class BulkSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a job stands.
+
+    Attributes:
+        states: outcomes by state, every state present.
+            Outcomes are counted when they are known, which may be before the loop over the job gets them.
+        drawn: items taken from the source.
+        in_flight: drawn and without an outcome. After a break or a cancellation these are the messages it caught under
+            way: each may or may not have been sent.
+        resumed: of the outcomes, those taken from a journal.
+        elapsed: seconds from the start of the job to its end, or to now.
+    """
+
+    states: dict[OutcomeState, int]
+    drawn: int
+    in_flight: int
+    resumed: int
+    elapsed: float
+
+    @property
+    def done(self) -> int:
+        """Outcomes so far."""
+        return sum(self.states.values())
+
+    @property
+    def per_second(self) -> float:
+        """Achieved rate: messages that went to the gateway in this run, a second."""
+        free = self.states[OutcomeState.INVALID] + self.states[OutcomeState.SKIPPED] + self.resumed
+        return max(0, self.done - free) / self.elapsed if self.elapsed > 0 else 0.0

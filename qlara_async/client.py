@@ -1,0 +1,232 @@
+"""The client."""
+
+from __future__ import annotations
+
+import copy
+import os
+import random as random_module
+import ssl as ssl_module
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+from ._version import __version__
+from .bulk.job import BulkJob
+from .clock import Clock, SystemClock
+from .errors import ConfigurationError
+from .limiter import Limiter
+from .models.answers import Answer, Receipt
+from .models.message import Message, Rcs, Sms, WhatsApp
+from .models.options import Priority, RateLimit, RetryPolicy, Timeouts
+from .protocol.requests import raw_request
+from .resources.callbacks import Webhooks
+from .resources.messages import Messages
+from .sending.calls import Caller, CallOptions, EventHook
+from .sending.channels import ChannelSender
+from .sending.sends import send_message
+from .transport import Credentials, Transport
+
+__all__ = ["DEFAULT_BASE_URL", "QlaraClient"]
+
+DEFAULT_BASE_URL = "https://lora-api.agiletelecom.com/api"
+
+
+class QlaraClient:
+    """An async client of the Qlara gateway.
+
+    May be constructed anywhere, also at import; the connection pool is made at first use and belongs to that event
+    loop. Use it as ``async with QlaraClient(…) as qlara``, or call `start` and `aclose`.
+
+    Args:
+        api_key: the account's API key (``X-Api-Key``). `from_env` reads it from the environment.
+        basic_auth: user name and password instead of a key.
+        base_url: the gateway, up to and with ``/api``.
+        rate_limit: requests permitted to this client; ``None`` turns the windows off (pauses asked for by the gateway
+            still hold).
+        limiter: a `Limiter` to share with other clients of the same key, instead of `rate_limit`.
+        timeouts: of one attempt.
+        retry: how long a send is pursued.
+        on_event: called with every `ClientEvent`, synchronously: keep it short. What it raises is logged and ignored.
+        session: an ``aiohttp.ClientSession`` to use; it is not closed with the client.
+        connector: an aiohttp connector to use; it is not closed with the client.
+        proxy: URL of an HTTP proxy.
+        ssl: a TLS context.
+        clock: the clock; for tests.
+        random: from [0, 1), for the jitter of waits; for tests.
+
+    Raises:
+        ConfigurationError: arguments that cannot work together, a key with blanks, a base URL that is not HTTPS.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        basic_auth: tuple[str, str] | None = None,
+        base_url: str = DEFAULT_BASE_URL,
+        rate_limit: RateLimit | None = RateLimit.PRODUCTION,
+        limiter: Limiter | None = None,
+        timeouts: Timeouts = Timeouts(),
+        retry: RetryPolicy = RetryPolicy(),
+        on_event: EventHook | None = None,
+        session: aiohttp.ClientSession | None = None,
+        connector: aiohttp.BaseConnector | None = None,
+        proxy: str | None = None,
+        ssl: ssl_module.SSLContext | None = None,
+        clock: Clock | None = None,
+        random: Callable[[], float] = random_module.random,
+    ) -> None:
+        credentials = Credentials(api_key, basic_auth)
+        self._clock = clock or SystemClock()
+        self._limiter = limiter or Limiter(rate_limit, clock=self._clock)
+        self._transport = Transport(
+            base_url,
+            credentials,
+            user_agent=f"qlara_async/{__version__} aiohttp/{aiohttp.__version__}",
+            session=session,
+            connector=connector,
+            proxy=proxy,
+            ssl=ssl,
+        )
+        self._caller = Caller(
+            self._transport,
+            self._limiter,
+            clock=self._clock,
+            random=random,
+            on_event=on_event,
+            secrets=credentials.secrets,
+        )
+        self._use(CallOptions(timeouts=timeouts, retry=retry))
+
+    def _use(self, options: CallOptions) -> None:
+        self._options = options
+        self.sms = ChannelSender(Sms, self.send)
+        self.rcs = ChannelSender(Rcs, self.send)
+        self.whatsapp = ChannelSender(WhatsApp, self.send)
+        self.messages = Messages(self._caller, options)
+        self.webhooks = Webhooks(self._caller, options)
+
+    @classmethod
+    def from_env(cls, **options: Any) -> Self:
+        """Make a client from ``QLARA_API_KEY`` and, if set, ``QLARA_BASE_URL``; `options` are the constructor's.
+
+        Raises:
+            ConfigurationError: ``QLARA_API_KEY`` is not set.
+        """
+        api_key = os.environ.get("QLARA_API_KEY")
+        if not api_key:
+            raise ConfigurationError("set QLARA_API_KEY to the account's API key")
+        base_url = os.environ.get("QLARA_BASE_URL")
+        if base_url:
+            options.setdefault("base_url", base_url)
+        return cls(api_key, **options)
+
+    def with_options(
+        self,
+        *,
+        timeouts: Timeouts | None = None,
+        retry: RetryPolicy | None = None,
+        priority: Priority | None = None,
+    ) -> Self:
+        """Return a view of this client with other options for its calls.
+
+        It shares connections, limiter and lifetime with this one: closing either closes both.
+        """
+        view = copy.copy(self)
+        view._use(
+            CallOptions(
+                timeouts=timeouts or self._options.timeouts,
+                retry=retry or self._options.retry,
+                priority=priority or self._options.priority,
+            )
+        )
+        return view
+
+    @property
+    def limiter(self) -> Limiter:
+        """The limiter: live `set_rate`, `pause_until`, and to share with another client."""
+        return self._limiter
+
+    async def start(self) -> None:
+        """Open the connection pool now rather than at first use."""
+        self._transport.open()
+
+    async def aclose(self) -> None:
+        """Close the connections. A closed client stays closed."""
+        await self._transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"QlaraClient({'closed' if self._transport.closed else 'open'}, {self._limiter!r})"
+
+    async def send(self, message: Message) -> Receipt:
+        """Send one message. Its ``message_id`` is minted and fixed before the first attempt, if you gave none.
+
+        Raises:
+            DeliveryUnknownError: the message may have been accepted; it was not repeated. Look its id up.
+            MessageRejectedError: the gateway answered 2xx with ``accepted: false``.
+            ApiError: the gateway refused it: one class for each documented status.
+            ConnectionFailed, RequestTimeout: it provably did not reach the gateway within the retry policy.
+        """
+        return await send_message(self._caller, self._options, message)
+
+    def bulk(
+        self,
+        source: Iterable[object] | AsyncIterable[object],
+        *,
+        concurrency: int = 32,
+        ordered: bool = False,
+    ) -> BulkJob:
+        """Send everything `source` yields: messages, or mappings such as the rows of a ``csv.DictReader``.
+
+        Bulk sends wait in the limiter's bulk lane, which always leaves a reserve to single sends.
+
+        Args:
+            source: an iterable or async iterable; it is drawn from only as fast as messages go out.
+            concurrency: messages in flight at once. Rate × round-trip time is enough: 32 serves 50 a second up to 0.6
+                s.
+            ordered: yield outcomes in the order of the source instead of as they come.
+        """
+        options = CallOptions(timeouts=self._options.timeouts, retry=self._options.retry, priority=Priority.BULK)
+        send = partial(send_message, self._caller, options)
+        return BulkJob(source, send, concurrency=concurrency, ordered=ordered, clock=self._clock)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | int | float | bool] | None = None,
+        json: Any = None,
+        body: bytes | None = None,
+        content_type: str | None = None,
+    ) -> Answer:
+        """Ask for what the package has no name for: authenticated, limited, and retried where HTTP says it is safe.
+
+        Args:
+            method: the HTTP method.
+            path: below the base URL, for instance ``/partner-gateway/v1/campaigns``.
+            params: the query.
+            json: anything msgspec encodes, as the body.
+            body: bytes, as the body.
+            content_type: of `body`; JSON if not given.
+
+        Raises:
+            ApiError, TransportError: as for any call. After a POST that ended in a `TransportError` with
+                ``sent == "maybe"`` or a `ServerError`, only you can know whether to repeat it.
+        """
+        request = raw_request(method, path, params=params, json=json, body=body, content_type=content_type)
+        response, _ = await self._caller.call(request, self._options)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(status=response.status, headers=headers, body=response.body)
