@@ -1,0 +1,196 @@
+"""What each endpoint answers. Pure of HTTP machinery: a call goes in, a `Reply` comes out.
+
+An endpoint is in two steps, so that faults can strike between them: `check` says what is wrong with a call or prepares
+its processing, and processing happens when the prepared function is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from urllib.parse import unquote, urlsplit
+from uuid import uuid4
+
+import msgspec
+
+from ..clock import Clock
+from ..models.channel import Channel
+from .answers import Reply, problem, reply
+from .callbacks import Courier
+from .faults import Route
+from .gateway import Gateway
+from .requests import Problem, read_send
+
+__all__ = ["Call", "Endpoint", "Endpoints", "Prepared"]
+
+_SENDS = {f"/api/message-server/{channel.value.lower()}/send": channel for channel in Channel}
+_STATUS = "/api/partner-gateway/v1/messages/status"
+_WEBHOOK = "/api/partner-gateway/v1/webhooks/delivery-status"
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """A path of the API: its route, the methods it takes, and what the path says."""
+
+    route: Route
+    methods: tuple[str, ...]
+    channel: Channel | None = None
+    message_id: str | None = None
+
+
+class Call(msgspec.Struct, kw_only=True):
+    """A request, read. ``subject`` is what may be logged of it: an id, or a number of ids."""
+
+    endpoint: Endpoint
+    method: str
+    query: Mapping[str, str]
+    body: bytes
+    subject: str = "-"
+
+    def __repr__(self) -> str:
+        return f"Call({self.method}, {self.endpoint.route})"
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """A good call, ready to be processed: call ``process`` with the seconds the status API shall not know of it."""
+
+    process: Callable[[float], Reply]
+    destination: str | None = None
+
+    def __repr__(self) -> str:
+        return "Prepared()"
+
+
+_SEND_ENDPOINTS = {path: Endpoint("send", ("POST",), channel) for path, channel in _SENDS.items()}
+_BATCH = Endpoint("status", ("GET",))
+_REGISTRATION = Endpoint("webhooks", ("GET", "POST", "PUT", "DELETE"))
+
+
+class Endpoints:
+    """The documented endpoints over the gateway's state."""
+
+    def __init__(self, gateway: Gateway, courier: Courier, clock: Clock) -> None:
+        self._gateway = gateway
+        self._courier = courier
+        self._clock = clock
+        self._registration: dict[str, str] | None = None
+
+    @staticmethod
+    def find(raw_path: str) -> Endpoint | None:
+        """Find the endpoint of a path as it came over the wire, without its query."""
+        if raw_path in _SEND_ENDPOINTS:
+            return _SEND_ENDPOINTS[raw_path]
+        if raw_path == _STATUS:
+            return _BATCH
+        if raw_path == _WEBHOOK:
+            return _REGISTRATION
+        if raw_path.startswith(f"{_STATUS}/") and len(raw_path) > len(_STATUS) + 1:
+            return Endpoint("status", ("GET",), None, unquote(raw_path[len(_STATUS) + 1 :]))
+        return None
+
+    def check(self, call: Call) -> Prepared | Reply:
+        """Check a call; return its processing, or the error it is answered with."""
+        if call.endpoint.route == "send":
+            return self._check_send(call)
+        if call.endpoint.route == "status":
+            return self._check_status(call)
+        return self._check_webhook(call)
+
+    def register(self, url: str | None) -> None:
+        """Set the callback URL, or take it away."""
+        if url is None:
+            self._registration = None
+        else:
+            created = datetime.fromtimestamp(self._clock.time(), UTC).isoformat(timespec="seconds")
+            self._registration = {
+                "id": f"wh-{uuid4().hex[:8]}",
+                "callbackUrl": url,
+                "status": "ACTIVE",
+                "createdAt": created.replace("+00:00", "Z"),
+            }
+        self._courier.url = url
+
+    def _check_send(self, call: Call) -> Prepared | Reply:
+        channel = call.endpoint.channel or Channel.SMS
+        request = read_send(channel, call.body)
+        if isinstance(request, Problem):
+            return problem(request.status, request.message)
+
+        def process(hidden: float) -> Reply:
+            answer = self._gateway.take(channel, request, call.body, hidden=hidden)
+            call.subject = answer["messageId"]
+            return reply(200, answer)
+
+        call.subject = request.message_id or "-"
+        return Prepared(process, request.destination)
+
+    def _check_status(self, call: Call) -> Prepared | Reply:
+        channel = Channel.__members__.get(call.query.get("channel", ""))
+        if channel is None:
+            return problem(400, "Parameter `channel` must be SMS, RCS or WHATSAPP")
+        message_id = call.endpoint.message_id
+        if message_id is not None:
+            call.subject = message_id
+            return Prepared(lambda _: self._single(channel, message_id))
+        ids = [item for item in call.query.get("ids", "").split(",") if item]
+        if not ids:
+            return problem(400, "Parameter `ids` is required")
+        call.subject = f"{len(ids)} ids"
+        return Prepared(lambda _: reply(200, self._gateway.look_up(channel, ids)))
+
+    def _single(self, channel: Channel, message_id: str) -> Reply:
+        found = self._gateway.look_up(channel, [message_id])
+        return reply(200, found[0]) if found else problem(404, "No such message on this channel")
+
+    def _check_webhook(self, call: Call) -> Prepared | Reply:
+        if call.method in {"GET", "DELETE"}:
+            return Prepared(lambda _: self._show_or_revoke(call.method))
+        url = _callback_url(call.body)
+        if url is None:
+            return problem(400, "Field `callbackUrl` must be an HTTPS URL")
+        return Prepared(lambda _: self._register(call.method, url))
+
+    def _show_or_revoke(self, method: str) -> Reply:
+        if self._registration is None:
+            return problem(404, "No webhook configured")
+        if method == "GET":
+            return reply(200, self._registration)
+        self.register(None)
+        return Reply(status=204)
+
+    def _register(self, method: str, url: str) -> Reply:
+        if method == "POST" and self._registration is not None:
+            return problem(409, "Webhook already configured")
+        if method == "PUT" and self._registration is None:
+            return problem(404, "No webhook configured")
+        self.register(url)
+        return reply(201 if method == "POST" else 200, self._registration)
+
+
+class _Registration(msgspec.Struct, rename="camel"):
+    callback_url: str
+
+    def __repr__(self) -> str:
+        return "_Registration()"
+
+
+def _callback_url(body: bytes) -> str | None:
+    """Read a registration; plain HTTP passes on loopback only, where the real gateway could not call anyway."""
+    try:
+        url = msgspec.json.decode(body, type=_Registration).callback_url
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except (msgspec.DecodeError, ValueError):
+        return None
+    if not host or not (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))):
+        return None
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,194 @@
+"""The HTTP side: one request from its headers to the last byte of its answer, or to the end of its connection."""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from base64 import b64encode
+from collections import Counter, deque
+from hmac import compare_digest
+
+import msgspec
+from aiohttp import web
+
+from ..clock import Clock
+from ..loggers import sandbox_logger
+from .answers import DROPPED, Reply, problem, too_many
+from .endpoints import Call, Endpoint, Endpoints, Prepared
+from .faults import Fault, FaultPlan, Strike
+from .limits import Meter
+
+__all__ = ["Wire"]
+
+# Longer request lines must reach us for us to answer 414; aiohttp itself would answer 400.
+_LINE_LIMIT = 1 << 20
+_MAX_URL = 8192
+
+
+class Wire:
+    """Reads requests, checks key and limit, lets endpoints answer and faults strike, and keeps count.
+
+    Attributes:
+        api_key: the key in force.
+        requests: answers by route and HTTP status; status 0 is a request that got no (whole) answer.
+        arrivals: times of requests on the monotonic clock; the last ``keep``, if that was limited.
+    """
+
+    def __init__(
+        self, api_key: str, *, endpoints: Endpoints, plan: FaultPlan, meter: Meter, clock: Clock, keep: int | None
+    ) -> None:
+        self.api_key = api_key
+        self.requests: Counter[tuple[str, int]] = Counter()
+        self.arrivals: deque[float] | array[float] = array("d") if keep is None else deque(maxlen=keep)
+        self._endpoints = endpoints
+        self._plan = plan
+        self._meter = meter
+        self._clock = clock
+        self._pauses: set[asyncio.Future[bool]] = set()
+
+    def server(self) -> web.Server:
+        """Make the server; requests live on when their client hangs up, as they do at the gateway."""
+        return web.Server(self._serve, access_log=None, max_line_size=_LINE_LIMIT)
+
+    def close(self) -> None:
+        """Let requests that hang or wait end now, without an answer."""
+        for pause in self._pauses:
+            if not pause.done():
+                pause.set_result(False)
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        self.arrivals.append(self._clock.monotonic())
+        endpoint = self._endpoints.find(request.raw_path.partition("?")[0])
+        route = "unknown" if endpoint is None else endpoint.route
+        if endpoint is not None and self._plan.unread(endpoint.route):
+            return await self._respond(request, route, DROPPED)
+        try:
+            body = await request.read()
+        except (ConnectionError, web.RequestPayloadError):
+            return await self._respond(request, route, DROPPED)
+        except web.HTTPRequestEntityTooLarge:
+            return await self._respond(request, route, problem(413, "The body is too large"))
+        refusal = self._refuse(request, endpoint)
+        if endpoint is None or refusal is not None:
+            return await self._respond(request, route, refusal or problem(404, "No such resource"))
+        call = Call(endpoint=endpoint, method=request.method, query=request.query, body=body)
+        reply = await self._reply(call)
+        return await self._respond(request, route, reply, call.subject)
+
+    def _refuse(self, request: web.BaseRequest, endpoint: Endpoint | None) -> Reply | None:
+        if len(request.raw_path) > _MAX_URL:
+            return problem(414, "The URL is too long")
+        if not self._knows(request):
+            return problem(401, "Invalid or missing credentials")
+        wait = self._meter.admit(self._clock.monotonic())
+        if wait is not None:
+            return too_many(wait)
+        if endpoint is not None and request.method not in endpoint.methods:
+            return problem(405, "Method not allowed")
+        return None
+
+    def _knows(self, request: web.BaseRequest) -> bool:
+        key = request.headers.get("X-Api-Key")
+        if key is not None:
+            return _same(key, self.api_key)
+        basic = b64encode(f"sandbox:{self.api_key}".encode()).decode()
+        return _same(request.headers.get("Authorization", ""), f"Basic {basic}")
+
+    async def _reply(self, call: Call) -> Reply:
+        checked = self._endpoints.check(call)
+        if isinstance(checked, Reply):
+            return checked
+        strike = self._plan.strike(call.endpoint.route, checked.destination)
+        if strike is None:
+            return checked.process(0.0)
+        return await self._strike(checked, strike)
+
+    async def _strike(self, prepared: Prepared, strike: Strike) -> Reply:
+        instead = await self._before(strike)
+        return await self._after(strike, prepared.process(strike.hidden)) if instead is None else instead
+
+    async def _before(self, strike: Strike) -> Reply | None:
+        if not await self._pause(strike.before):
+            return DROPPED
+        match strike.ending:
+            case Fault.STORM:
+                return too_many(strike.retry_after)
+            case Fault.ERROR_BEFORE:
+                return problem(strike.status, "Failed before processing")
+            case Fault.DROP_BEFORE:
+                return DROPPED
+            case Fault.HANG_BEFORE:
+                await self._pause(None)
+                return DROPPED
+        return None
+
+    async def _after(self, strike: Strike, reply: Reply) -> Reply:
+        if not await self._pause(strike.after):
+            return DROPPED
+        match strike.ending:
+            case Fault.ERROR_AFTER:
+                return problem(strike.status, "Failed after processing")
+            case Fault.DROP_AFTER:
+                return DROPPED
+            case Fault.HANG_AFTER:
+                await self._pause(None)
+                return DROPPED
+            case Fault.TRUNCATED:
+                return msgspec.structs.replace(reply, truncated=True)
+        return reply
+
+    async def _pause(self, seconds: float | None) -> bool:
+        """Let time pass (``None``: without end); false if the sandbox closed meanwhile."""
+        if seconds == 0.0:
+            return True
+        pause: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        def elapse() -> None:
+            if not pause.done():
+                pause.set_result(True)
+
+        timer = None if seconds is None else self._clock.call_at(self._clock.monotonic() + seconds, elapse)
+        self._pauses.add(pause)
+        try:
+            return await pause
+        finally:
+            self._pauses.discard(pause)
+            if timer is not None:
+                timer.cancel()
+
+    async def _respond(
+        self, request: web.BaseRequest, route: str, reply: Reply, subject: str = "-"
+    ) -> web.StreamResponse:
+        status = 0 if reply.truncated else reply.status
+        self.requests[route, status] += 1
+        sandbox_logger.info("%s %s %r %s", request.method, route, subject, status or "no answer")
+        if reply.status == 0:
+            return _drop(request)
+        headers = self._meter.headers(self._clock.monotonic()) | reply.headers
+        if reply.truncated:
+            return await _truncate(request, reply, headers)
+        content_type = "application/json" if reply.body else None
+        return web.Response(status=reply.status, body=reply.body, headers=headers, content_type=content_type)
+
+
+def _same(given: str, expected: str) -> bool:
+    return compare_digest(given.encode("utf-8", "surrogateescape"), expected.encode())
+
+
+def _drop(request: web.BaseRequest) -> web.Response:
+    if request.transport is not None:
+        request.transport.abort()
+    # Never written: the connection is gone.
+    return web.Response(status=500)
+
+
+async def _truncate(request: web.BaseRequest, reply: Reply, headers: dict[str, str]) -> web.StreamResponse:
+    response = web.StreamResponse(status=reply.status, headers=headers)
+    response.content_type = "application/json"
+    response.content_length = len(reply.body)
+    await response.prepare(request)
+    await response.write(reply.body[: len(reply.body) // 2])
+    # Not abort: what was written must arrive.
+    if request.transport is not None:
+        request.transport.close()
+    return response
