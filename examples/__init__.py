@@ -1,0 +1,1 @@
+"""Examples of qlara_async. Each is run by the tests."""
