@@ -1,0 +1,408 @@
+"""Decoding of callbacks: bytes in, typed events out, never an exception.
+
+The gateway's pages show five shapes of one event (per-channel, unified, nested media, old lower-case, form-encoded) and
+mark none as the current one, so fields are read by any of their names, and a value of the wrong type counts as absent.
+A body whose types are as documented is decoded in one go; any other is read field by field into the same ``_Callback``.
+What cannot be named becomes an ``UnknownEvent`` that keeps the bytes.
+
+Sources: ``api-sms-universal``, ``api-rcs-send`` (per-channel shapes); ``guides/webhooks`` (unified shape);
+``use-cases/UC-026`` (nested media); the older ``guides/webhooks`` (lower-case ``channel``, with ``status`` and
+``phoneNumber``); ``guides/inbound-sms`` (form). Epoch times, codes as strings, arrays of events and times without a
+zone are undocumented: reading them is a guess.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, TypeAlias
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from ..models.channel import Channel, DeliveryStatus, parse_channel
+from ..models.events import Delivery, Event, Inbound, Media, Read, UnknownEvent
+
+__all__ = ["MAX_EVENTS", "BodyKind", "body_kind", "decode_callbacks"]
+
+BodyKind: TypeAlias = Literal["json", "form"]
+
+MAX_EVENTS = 1000
+"""Events read from one array; a longer one stays whole, as one ``UnknownEvent`` (guess: batches are undocumented)."""
+
+_JSON_TYPE = "application/json"
+_FORM_TYPE = "application/x-www-form-urlencoded"
+_MAX_FORM_FIELDS = 100
+
+_MEDIA_KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,15}")
+_NUMBER = re.compile(r"[+-]?[0-9]{1,18}(?:\.[0-9]{1,18})?")
+_MAX = 2**53
+
+_EPOCH_MS_FROM = 10**11  # as seconds this is the year 5138: anything larger must be milliseconds
+_EPOCH_END = 10**14
+
+_OUTCOMES = {3: DeliveryStatus.DELIVERED, 6: DeliveryStatus.ERROR}
+_CHANNELS: dict[str | None, Channel] = {channel.value: channel for channel in Channel}
+_STATUSES = {status.value: status for status in DeliveryStatus}
+
+_Code: TypeAlias = Annotated[int, msgspec.Meta(gt=-_MAX, lt=_MAX)]
+_Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1, lt=_MAX)]
+_Amount: TypeAlias = Annotated[float, msgspec.Meta(gt=-_MAX, lt=_MAX)]
+
+
+class _Content(msgspec.Struct, kw_only=True, gc=False, rename="camel"):
+    """``content`` of the nested media shape (UC-026)."""
+
+    type: str | None = None
+    text: str | None = None
+    caption: str | None = None
+    mime_type: str | None = None
+    media_key: str | None = None
+
+
+class _Callback(msgspec.Struct, kw_only=True, rename="camel"):
+    """The fields of all shapes, typed as documented; all may be absent."""
+
+    event_type: str | None = None
+    channel: str | None = None
+    message_id: str | None = None
+    customer_message_id: str | None = None
+    status: str | None = None
+    status_code: _Code | str | None = None
+    description: str | None = None
+    status_description: str | None = None
+    error: str | None = None
+    destination: str | None = None
+    phone_number: str | None = None
+    num_part: _Count | None = None
+    total_parts: _Count | None = None
+    price: _Amount | None = None
+    timestamp: str | None = None
+    event_date: str | None = None
+    received_date: str | None = None
+    date_time: str | None = msgspec.field(name="date_time", default=None)
+    source: str | None = None
+    originator: str | None = None
+    from_: str | None = msgspec.field(name="from", default=None)
+    to: str | None = None
+    text: str | None = None
+    message_type: str | None = None
+    media_key: str | None = None
+    mime_type: str | None = None
+    caption: str | None = None
+    content: _Content | None = None
+
+
+_TYPED = msgspec.json.Decoder(_Callback)
+_UNTYPED = msgspec.json.Decoder()
+_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def body_kind(content_type: str | None) -> BodyKind | None:
+    """Tell what a ``Content-Type`` announces, parameters ignored; none at all is read as JSON, ``None`` is neither."""
+    if not content_type or content_type == _JSON_TYPE:
+        return "json"
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == _FORM_TYPE:
+        return "form"
+    if media_type in {_JSON_TYPE, "text/json"}:
+        return "json"
+    if media_type.startswith("application/") and media_type.endswith("+json"):
+        return "json"
+    return None
+
+
+def decode_callbacks(body: bytes, content_type: str | None, *, received_at: datetime) -> list[Event]:
+    """Decode the body of one callback request into its events.
+
+    Never raises: what cannot be decoded is one ``UnknownEvent`` with ``raw`` and ``reason``. Anything but a form is
+    read as JSON. An empty JSON array holds no event.
+
+    Args:
+        body: the request's body.
+        content_type: its ``Content-Type``.
+        received_at: the time of receipt, aware.
+    """
+    if body_kind(content_type) == "form":
+        return [_decode_form(body, received_at)]
+    try:
+        return [_event(_TYPED.decode(body), body, received_at)]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _decode_loosely(body, received_at)
+
+
+def _decode_loosely(body: bytes, received_at: datetime) -> list[Event]:
+    if body.lstrip(b" \t\r\n")[:1] != b"[":
+        return [_decode_object(body, received_at)]
+    try:
+        items = _ARRAY.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return [_undecodable(body, received_at, _reason(error))]
+    if len(items) > MAX_EVENTS:
+        return [_undecodable(body, received_at, f"an array of more than {MAX_EVENTS} events")]
+    return [_decode_object(bytes(item), received_at) for item in items]
+
+
+def _decode_object(raw: bytes, received_at: datetime) -> Event:
+    try:
+        fields = _UNTYPED.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return _undecodable(raw, received_at, _reason(error))
+    if type(fields) is not dict:
+        return _undecodable(raw, received_at, "not a JSON object")
+    return _event(_read_fields(fields), raw, received_at)
+
+
+def _decode_form(raw: bytes, received_at: datetime) -> Event:
+    """Read ``originator, destination, date_time, text``: a dedicated number is always SMS (``guides/inbound-sms``)."""
+    try:
+        pairs = parse_qsl(raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FORM_FIELDS)
+    except UnicodeDecodeError:
+        return _undecodable(raw, received_at, "not UTF-8")
+    except ValueError:
+        return _undecodable(raw, received_at, f"a form of more than {_MAX_FORM_FIELDS} fields")
+    return _event(_read_fields({"channel": Channel.SMS.value, **dict(pairs)}), raw, received_at)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return "not UTF-8" if isinstance(error, UnicodeDecodeError) else "not JSON"
+
+
+def _undecodable(raw: bytes, received_at: datetime, reason: str) -> UnknownEvent:
+    return UnknownEvent(channel="", message_id=None, received_at=received_at, raw=raw, reason=reason)
+
+
+def _read_fields(fields: Mapping[str, Any]) -> _Callback:
+    """Read what can be read of fields whose types are not as documented."""
+    content = fields.get("content")
+    values: dict[str, Any] = {name: read(fields.get(key)) for name, key, read in _FIELD_READERS}
+    return _Callback(**values, content=_read_content(content) if type(content) is dict else None)
+
+
+def _read_content(content: Mapping[str, Any]) -> _Content:
+    return _Content(**{name: _words(content.get(key)) for name, key in _CONTENT_KEYS})
+
+
+def _words(value: object) -> str | None:
+    return value if type(value) is str else None
+
+
+def _digits(value: object) -> str | None:
+    """Read an id or a phone number, which may be a number."""
+    return str(value) if type(value) is int and abs(value) < _MAX else _words(value)
+
+
+def _time(value: object) -> str | None:
+    return f"{value:f}" if type(value) is float else _digits(value)
+
+
+def _code(value: object) -> int | str | None:
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    if type(value) is int:
+        return value if abs(value) < _MAX else None
+    return _words(value)
+
+
+def _count(value: object) -> int | None:
+    code = _code(value)
+    number = _numeric(code) if type(code) is str else code
+    return number if type(number) is int and number >= 1 else None
+
+
+def _amount(value: object) -> float | None:
+    if type(value) is str and _NUMBER.fullmatch(value):
+        value = float(value)
+    if type(value) is int or type(value) is float:
+        return float(value) if abs(value) < _MAX else None
+    return None
+
+
+_READERS: dict[str, Callable[[object], object]] = {
+    "message_id": _digits,
+    "customer_message_id": _digits,
+    "destination": _digits,
+    "phone_number": _digits,
+    "source": _digits,
+    "originator": _digits,
+    "from_": _digits,
+    "to": _digits,
+    "timestamp": _time,
+    "event_date": _time,
+    "received_date": _time,
+    "date_time": _time,
+    "status_code": _code,
+    "num_part": _count,
+    "total_parts": _count,
+    "price": _amount,
+}
+_FIELD_READERS = [
+    (field.name, field.encode_name, _READERS.get(field.name, _words))
+    for field in msgspec.structs.fields(_Callback)
+    if field.name != "content"
+]
+_CONTENT_KEYS = [(field.name, field.encode_name) for field in msgspec.structs.fields(_Content)]
+
+
+def _event(callback: _Callback, raw: bytes, received_at: datetime) -> Event:
+    build = _BUILDERS.get(callback.event_type or "")
+    if build is None:
+        event_type = _word(callback.event_type) or _guess_type(callback)
+        build = _BUILDERS.get(event_type, _unknown)
+    return build(callback, raw, received_at)
+
+
+def _guess_type(callback: _Callback) -> str:
+    """Name an event without ``eventType``: the old shape and the form have none; anything else is a guess."""
+    if callback.status_code is not None or callback.status is not None:
+        return "READ" if _word(callback.status) == "READ" else "DELIVERY"
+    sender = callback.originator or callback.source or callback.from_
+    content = (callback.text, callback.content, callback.media_key)
+    return "INBOUND" if sender and any(part is not None for part in content) else ""
+
+
+def _delivery(callback: _Callback, raw: bytes, received_at: datetime) -> Event:
+    status, code = _outcome(callback)
+    return Delivery(
+        channel=_CHANNELS.get(callback.channel) or _channel(callback.channel),
+        message_id=callback.message_id or None,
+        customer_message_id=callback.customer_message_id or None,
+        occurred_at=_occurred_at(callback),
+        received_at=received_at,
+        raw=raw,
+        status=status,
+        status_code=code,
+        destination=callback.destination or callback.phone_number or None,
+        description=callback.description or callback.status_description or callback.error or None,
+        part=callback.num_part,
+        total_parts=callback.total_parts,
+        price=callback.price,
+    )
+
+
+def _read(callback: _Callback, raw: bytes, received_at: datetime) -> Event:
+    return Read(
+        channel=_CHANNELS.get(callback.channel) or _channel(callback.channel),
+        message_id=callback.message_id or None,
+        customer_message_id=callback.customer_message_id or None,
+        occurred_at=_occurred_at(callback),
+        received_at=received_at,
+        raw=raw,
+        destination=callback.destination or callback.phone_number or None,
+    )
+
+
+def _inbound(callback: _Callback, raw: bytes, received_at: datetime) -> Event:
+    content = callback.content or _Content()
+    media = _media(callback, content)
+    caption = media.caption if media else None
+    return Inbound(
+        channel=_CHANNELS.get(callback.channel) or _channel(callback.channel),
+        message_id=callback.message_id or None,
+        customer_message_id=callback.customer_message_id or None,
+        occurred_at=_occurred_at(callback),
+        received_at=received_at,
+        raw=raw,
+        source=callback.source or callback.from_ or callback.originator or None,
+        destination=callback.destination or callback.to or None,
+        text=callback.text or content.text or caption or "",
+        message_type=_word(callback.message_type) or _word(content.type) or "TEXT",
+        media=media,
+    )
+
+
+def _unknown(callback: _Callback, raw: bytes, received_at: datetime) -> Event:
+    event_type = _word(callback.event_type)
+    return UnknownEvent(
+        channel=_CHANNELS.get(callback.channel) or _channel(callback.channel),
+        message_id=callback.message_id or None,
+        customer_message_id=callback.customer_message_id or None,
+        occurred_at=_occurred_at(callback),
+        received_at=received_at,
+        raw=raw,
+        event_type=event_type,
+        reason="unknown event type" if event_type else "no event type",
+    )
+
+
+_BUILDERS: dict[str, Callable[[_Callback, bytes, datetime], Event]] = {
+    "DELIVERY": _delivery,
+    "READ": _read,
+    "INBOUND": _inbound,
+}
+
+
+def _channel(value: str | None) -> Channel | str:
+    return parse_channel(value) if value else ""
+
+
+def _outcome(callback: _Callback) -> tuple[DeliveryStatus, int | str | None]:
+    """Codes 3 and 6 decide (the only documented ones), else a ``status`` word we know; the code is kept as it is."""
+    code = callback.status_code
+    if type(code) is str:
+        code = _numeric(code)
+    outcome = _OUTCOMES.get(code) if type(code) is int else None
+    if outcome is not None:
+        return outcome, code
+    word = _word(callback.status)
+    if word in _STATUSES:
+        return _STATUSES[word], code
+    return DeliveryStatus.UNKNOWN, word or None if code is None else code
+
+
+def _media(callback: _Callback, content: _Content) -> Media | None:
+    """The key becomes a path segment of an authenticated request: one that could leave its place is no key."""
+    key = callback.media_key or content.media_key
+    if not key or not _MEDIA_KEY.fullmatch(key):
+        return None
+    return Media(
+        key=key,
+        mime_type=callback.mime_type or content.mime_type or None,
+        caption=callback.caption or content.caption or None,
+    )
+
+
+def _word(value: str | None) -> str:
+    return value.strip().upper() if value else ""
+
+
+def _numeric(code: str) -> int | str | None:
+    text = code.strip()
+    return int(text) if _INTEGER.fullmatch(text) else text or None
+
+
+def _occurred_at(callback: _Callback) -> datetime | None:
+    for text in (callback.timestamp, callback.event_date, callback.received_date, callback.date_time):
+        if text and (moment := _moment(text)) is not None:
+            return moment
+    return None
+
+
+def _moment(text: str) -> datetime | None:
+    """Read ISO 8601, ``YYYYMMDDHHMMSS`` or an epoch in s or ms. A time without a zone is taken as UTC: a guess."""
+    if text[4:5] != "-":
+        text = text.strip()
+        if _NUMBER.fullmatch(text):
+            return _stamp(text) if len(text) == 14 and text.isdigit() else _epoch(float(text))
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _stamp(digits: str) -> datetime | None:
+    try:
+        return datetime.strptime(digits, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _epoch(value: float) -> datetime | None:
+    if not 0 <= value < _EPOCH_END:
+        return None
+    return datetime.fromtimestamp(value / 1000 if value >= _EPOCH_MS_FROM else value, UTC)

@@ -1,0 +1,84 @@
+"""Where events wait between their acknowledgement and their handlers.
+
+An inbox takes events in batches, tells redeliveries from new events, and hands out *work*: one event for one handler.
+Its methods are the receiver's only way to it; how a batch becomes durable, and what happens to failed work, is the
+store's own business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from ...models.events import Event
+from ...protocol.identity import Identity
+
+__all__ = ["Inbox", "Matcher", "Row", "Verdict", "Work"]
+
+Matcher: TypeAlias = Callable[[Event], Sequence[str]]
+"""Names the handlers of an event. Called when it is known whether the event is a conflict; never raises."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """An event and its identity, as put into an inbox."""
+
+    identity: Identity
+    event: Event
+
+
+class Verdict(Enum):
+    """What became of a row.
+
+    ``ACCEPTED``: new, and stored. ``DUPLICATE``: it was stored before. ``CONFLICT``: its key was stored before with
+    another meaning; stored again, marked ``conflict``. ``FULL``: nothing of the batch was stored.
+    """
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+    FULL = "full"
+
+
+class Work(msgspec.Struct, frozen=True):
+    """One event for one handler.
+
+    Attributes:
+        event: the event.
+        handler: the handler's durable name.
+        ticket: the inbox's own mark of this piece of work.
+        attempt: from 1.
+    """
+
+    event: Event
+    handler: str
+    ticket: int
+    attempt: int = 1
+
+
+class Inbox(Protocol):
+    """What the receiver needs of a store of events."""
+
+    @property
+    def pending(self) -> int:
+        """Events with work that is not finished."""
+
+    async def start(self, match: Matcher) -> None:
+        """Open the store for one receiver. Raises ``ConfigurationError`` if another one has it."""
+
+    async def put(self, rows: Sequence[Row]) -> Sequence[Verdict]:
+        """Store a batch: all of its new rows or, if they do not fit, none. The verdicts are in the rows' order."""
+
+    async def take(self) -> Work:
+        """Wait for work and take it. Cancelling loses none."""
+
+    async def finish(self, work: Work, error: BaseException | None) -> None:
+        """Report the end of work that was taken, with its error if it failed."""
+
+    async def idle(self) -> None:
+        """Wait until nothing is pending."""
+
+    async def close(self) -> None:
+        """Let go of the store. What is pending in it is no longer handed out."""

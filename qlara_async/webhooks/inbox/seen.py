@@ -1,0 +1,81 @@
+"""The identities an inbox has seen."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from ...protocol.identity import Identity, TtlClass
+from . import Row, Verdict
+
+__all__ = ["News", "Seen"]
+
+_Entry: TypeAlias = tuple[float, bytes]  # when it expires, and the digest
+News: TypeAlias = dict[bytes, tuple[TtlClass, _Entry]]
+"""What there is to remember of a batch, by key."""
+
+
+class Seen:
+    """Identities seen, bounded by age and number, oldest first in each class of life time.
+
+    The first digest of a key stands under the key, each further one under key and digest, so that conflicts count
+    against the same bound. An empty digest claims no meaning: it matches any, and yields to the first that does.
+
+    Args:
+        ttl: seconds for which an identity of each class is remembered.
+        max_remembered: identities remembered; the oldest of the larger class is forgotten first.
+    """
+
+    __slots__ = ("_classes", "_max", "_next_expiry", "_ttl")
+
+    def __init__(self, ttl: dict[TtlClass, float], max_remembered: int) -> None:
+        self._ttl = ttl
+        self._max = max_remembered
+        self._next_expiry = math.inf
+        self._classes: dict[TtlClass, OrderedDict[bytes, _Entry]] = {"full": OrderedDict(), "short": OrderedDict()}
+
+    def judge(self, rows: Sequence[Row], now: float) -> tuple[list[Verdict], News]:
+        """Judge a batch, also against itself, and return what there is to remember if it is taken."""
+        if now >= self._next_expiry:
+            self._expire(now)
+        news: News = {}
+        verdicts = []
+        for row in rows:
+            verdicts.append(self._judge(row.identity, now, news))
+        return verdicts, news
+
+    def remember(self, news: News) -> None:
+        """Keep the news of a batch."""
+        for key, (ttl, entry) in news.items():
+            self._classes[ttl][key] = entry
+            self._next_expiry = min(self._next_expiry, entry[0])
+        while len(self._classes["full"]) + len(self._classes["short"]) > self._max:
+            max(self._classes.values(), key=len).popitem(last=False)
+
+    def _judge(self, identity: Identity, now: float, news: News) -> Verdict:
+        key, digest, ttl = identity.key, identity.digest, identity.ttl
+        seen = self._classes[ttl]
+        known = news[key][1] if key in news else seen.get(key)
+        if known is None:
+            news[key] = (ttl, (now + self._ttl[ttl], digest))
+            return Verdict.ACCEPTED
+        if digest in (b"", known[1]):
+            return Verdict.DUPLICATE
+        if known[1] == b"":
+            news[key] = (ttl, (known[0], digest))
+            return Verdict.DUPLICATE
+        variant = key + digest
+        if variant in news or variant in seen:
+            return Verdict.DUPLICATE
+        news[variant] = (ttl, (now + self._ttl[ttl], digest))
+        return Verdict.CONFLICT
+
+    def _expire(self, now: float) -> None:
+        self._next_expiry = math.inf
+        for seen in self._classes.values():
+            while seen and next(iter(seen.values()))[0] <= now:
+                seen.popitem(last=False)
+            if seen:
+                self._next_expiry = min(self._next_expiry, next(iter(seen.values()))[0])

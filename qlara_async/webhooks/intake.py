@@ -1,0 +1,111 @@
+"""The way in: from a request's head and body to an answer. No web framework here."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from enum import IntEnum
+
+from ..clock import Clock
+from ..loggers import webhooks_logger
+from ..protocol.callbacks import body_kind, decode_callbacks
+from ..protocol.identity import identity
+from .auth import Auth
+from .exchange import (
+    ACCEPTED,
+    ACCEPTED_FORM,
+    METHOD_NOT_ALLOWED,
+    NOT_FOUND,
+    TOO_LARGE,
+    UNAVAILABLE,
+    UNSUPPORTED,
+    Answer,
+    Head,
+)
+from .inbox import Inbox, Row, Verdict
+
+__all__ = ["Intake", "Phase"]
+
+
+class Phase(IntEnum):
+    """The receiver's life."""
+
+    NEW = 0
+    OPEN = 1
+    DRAINING = 2
+    CLOSED = 3
+
+
+class Intake:
+    """Admits requests and puts their events into the inbox.
+
+    Attributes:
+        phase: when draining, nothing new is admitted; when closed, nothing is put any more.
+        in_flight: requests under way.
+        accepted, duplicates, conflicts, refused: see ``Stats``.
+    """
+
+    def __init__(self, auth: Auth, inbox: Inbox, *, max_body: int, clock: Clock) -> None:
+        self.phase = Phase.NEW
+        self.max_body = max_body
+        self.accepted = self.duplicates = self.conflicts = self.refused = 0
+        self._auth = auth
+        self._inbox = inbox
+        self._clock = clock
+        self.in_flight = 0
+        self._quiet = asyncio.Event()
+
+    def admit(self, head: Head) -> Answer | None:
+        """Refuse a request by its head, or return ``None``: then its body is worth reading.
+
+        A stranger learns nothing: without the right token every method, type and state gets the one 404.
+        """
+        if not self._auth.permits(head):
+            return NOT_FOUND
+        if head.method != "POST":
+            return METHOD_NOT_ALLOWED
+        if self.phase >= Phase.DRAINING:
+            return UNAVAILABLE
+        if body_kind(head.headers.get("content-type")) is None:
+            return UNSUPPORTED
+        return None
+
+    async def accept(self, head: Head, body: bytes) -> Answer:
+        """Decode, identify and store the events of an admitted request."""
+        if len(body) > self.max_body:
+            return TOO_LARGE
+        if self.phase is Phase.CLOSED:
+            return UNAVAILABLE
+        content_type = head.headers.get("content-type")
+        received_at = datetime.fromtimestamp(self._clock.time(), UTC)
+        events = decode_callbacks(body, content_type, received_at=received_at)
+        try:
+            verdicts = await self._inbox.put([Row(identity(event), event) for event in events])
+        except Exception as error:
+            # A traceback would show the events' contents.
+            webhooks_logger.error("the inbox failed: %s", type(error).__name__)
+            return UNAVAILABLE
+        if Verdict.FULL in verdicts:
+            return UNAVAILABLE
+        for verdict in verdicts:
+            if verdict is Verdict.ACCEPTED:
+                self.accepted += 1
+            elif verdict is Verdict.DUPLICATE:
+                self.duplicates += 1
+            else:
+                self.conflicts += 1
+        return ACCEPTED_FORM if body_kind(content_type) == "form" else ACCEPTED
+
+    def leave(self, status: int) -> None:
+        """Count a request out that was counted ``in_flight``, by the status it was answered with."""
+        self.in_flight -= 1
+        if status != 200:
+            self.refused += 1
+        if not self.in_flight:
+            self._quiet.set()
+
+    async def quiet(self) -> None:
+        """Wait until no request is under way."""
+        while self.in_flight:
+            self._quiet.clear()
+            await self._quiet.wait()

@@ -1,0 +1,203 @@
+"""The receiver: verifies, deduplicates and dispatches the gateway's callbacks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+from aiohttp import web
+
+from ..clock import Clock, SystemClock
+from ..errors import ConfigurationError
+from ..loggers import webhooks_logger
+from ..models.events import Event
+from .application import Mount
+from .auth import AnyoneMay, Auth
+from .dispatch import Dispatcher
+from .exchange import Answer, Head, Headers, lower_headers
+from .inbox import Inbox
+from .intake import Intake, Phase
+from .router import Router
+
+__all__ = ["Stats", "WebhookReceiver"]
+
+_H = TypeVar("_H", bound=Callable[[BaseException, Event, str], object])
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts since the receiver was made.
+
+    Attributes:
+        received: events in requests answered 200; the sum of the next three.
+        accepted: new events.
+        duplicates: redeliveries, dropped.
+        conflicts: events with a known identity and a new meaning, handled with ``event.conflict``.
+        refused: requests answered other than 200.
+        handled: runs of handlers that ended well.
+        failed: runs of handlers that raised.
+        pending: events with handlers still to run or running.
+    """
+
+    received: int
+    accepted: int
+    duplicates: int
+    conflicts: int
+    refused: int
+    handled: int
+    failed: int
+    pending: int
+
+
+class WebhookReceiver(Router):
+    """Receives callbacks as a sub-application, and is the root of its handlers' routers.
+
+    ::
+
+        receiver = WebhookReceiver(auth=UrlToken(token), inbox=MemoryInbox(allow_loss=True))
+
+        @receiver.on_delivery()
+        async def delivered(event: Delivery) -> None: ...
+
+        app.add_subapp("/qlara", receiver.app())        # callback URL: https://host/qlara/<token>
+
+    Args:
+        auth: who may deliver. Required, unless ``insecure=True``.
+        inbox: where events wait for their handlers.
+        insecure: accept anything from anyone, on any path below the mount.
+        max_body: bytes of a request's body, whatever the parent application allows.
+        read_timeout: seconds a body may take to arrive.
+        drain_timeout: seconds that a shutdown waits for handlers before it cancels them.
+        concurrency: handlers running at once.
+        clock: for tests.
+
+    Raises:
+        ConfigurationError: no ``auth``, or a bound that cannot work.
+    """
+
+    def __init__(
+        self,
+        *,
+        auth: Auth | None = None,
+        inbox: Inbox,
+        insecure: bool = False,
+        max_body: int = 1 << 20,
+        read_timeout: float = 5.0,
+        drain_timeout: float = 25.0,
+        concurrency: int = 64,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__()
+        if auth is None and insecure is not True:
+            raise ConfigurationError(
+                "a receiver without auth= takes anyone's word for a delivery: pass auth=UrlToken(...), "
+                "or insecure=True if that is what you want"
+            )
+        if max_body < 1 or concurrency < 1 or read_timeout <= 0 or drain_timeout < 0:
+            raise ConfigurationError("max_body, concurrency and time-outs of a receiver are above 0")
+        self._inbox = inbox
+        self._drain_timeout = drain_timeout
+        self._intake = Intake(auth or AnyoneMay(), inbox, max_body=max_body, clock=clock or SystemClock())
+        self._dispatcher = Dispatcher(self, inbox, concurrency=concurrency)
+        self._starting = asyncio.Lock()
+        self._read_timeout = read_timeout
+        self._mount: Mount | None = None
+
+    def on_error(self, hook: _H) -> _H:
+        """Call ``hook(exception, event, handler_name)`` for each failure of a handler or predicate.
+
+        The hook may be plain or ``async``, and this may be used as a decorator. Without one, failures are logged.
+        """
+        return self._dispatcher.set_hook(hook)
+
+    def app(self) -> web.Application:
+        """Return the receiver as an aiohttp application: mount it with ``add_subapp``, or run it by itself.
+
+        It is the same one each time. From the first call on, the token is redacted in ``aiohttp.access``.
+        """
+        if self._mount is None:
+            self._mount = Mount(self._intake, self._dispatcher, self, read_timeout=self._read_timeout)
+        return self._mount.application
+
+    async def start(self) -> None:
+        """Open the inbox and start the workers. Happens by itself at start-up or at the first request.
+
+        Raises:
+            ConfigurationError: the inbox belongs to another receiver.
+        """
+        async with self._starting:
+            if self._intake.phase is not Phase.NEW:
+                return
+            await self._inbox.start(self._dispatcher.match)
+            self._dispatcher.start()
+            self._intake.phase = Phase.OPEN
+
+    async def ingest(self, method: str, path: str, headers: Headers, body: bytes, peer: str | None = None) -> Answer:
+        """Take one callback request, however it was received.
+
+        Args:
+            method: the HTTP method.
+            path: the decoded path below the mount, e.g. ``"/<token>"``.
+            headers: a mapping, or pairs.
+            body: the whole body.
+            peer: the sender's address.
+        """
+        self._intake.in_flight += 1
+        status = 503
+        try:
+            head = Head(method, path, lower_headers(headers), peer)
+            answer = self._intake.admit(head)
+            if answer is None:
+                await self.start()
+                answer = await self._intake.accept(head, body)
+            status = answer.status
+            return answer
+        finally:
+            self._intake.leave(status)
+
+    async def idle(self) -> None:
+        """Wait until no request is under way and no event is pending."""
+        await self._intake.quiet()
+        await self._inbox.idle()
+        await self._dispatcher.idle()
+
+    async def drain(self) -> None:
+        """Refuse new requests, finish what was acknowledged, and stop the workers.
+
+        After ``drain_timeout`` seconds handlers that still run are cancelled, and the number of events left is logged.
+        """
+        if self._intake.phase is Phase.CLOSED:
+            return
+        self._intake.phase = Phase.DRAINING
+        try:
+            async with asyncio.timeout(self._drain_timeout):
+                await self.idle()
+        except TimeoutError:
+            webhooks_logger.warning("%d events were not handled within the drain timeout", self._inbox.pending)
+        finally:
+            self._intake.phase = Phase.CLOSED
+            await self._dispatcher.stop()
+
+    async def aclose(self) -> None:
+        """Drain, and let go of the inbox and the access log. A closed receiver answers 503 and cannot be reopened."""
+        try:
+            await self.drain()
+        finally:
+            await self._inbox.close()
+            if self._mount is not None:
+                self._mount.release()
+
+    def stats(self) -> Stats:
+        """Return the counts."""
+        intake, dispatcher = self._intake, self._dispatcher
+        return Stats(
+            received=intake.accepted + intake.duplicates + intake.conflicts,
+            accepted=intake.accepted,
+            duplicates=intake.duplicates,
+            conflicts=intake.conflicts,
+            refused=intake.refused,
+            handled=dispatcher.handled,
+            failed=dispatcher.failed,
+            pending=self._inbox.pending,
+        )

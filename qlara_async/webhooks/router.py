@@ -1,0 +1,223 @@
+"""Which handlers an event goes to."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeAlias, TypeVar
+
+import msgspec
+
+from ..errors import ConfigurationError
+from ..loggers import webhooks_logger
+from ..models.events import Delivery, Event, Inbound, Read, UnknownEvent
+from .context import Context
+
+__all__ = ["Registration", "Router"]
+
+_E = TypeVar("_E", bound=Event)
+_Handler: TypeAlias = Callable[[_E], Awaitable[object]] | Callable[[_E, Context], Awaitable[object]]
+_Predicate: TypeAlias = Callable[[_E], object]
+
+_DeliveryHandler = TypeVar("_DeliveryHandler", bound=_Handler[Delivery])
+_ReadHandler = TypeVar("_ReadHandler", bound=_Handler[Read])
+_InboundHandler = TypeVar("_InboundHandler", bound=_Handler[Inbound])
+_UnknownHandler = TypeVar("_UnknownHandler", bound=_Handler[UnknownEvent])
+
+PredicateFailed: TypeAlias = Callable[[Exception, Event, str], object]
+
+
+class Registration(msgspec.Struct, frozen=True, kw_only=True):
+    """A handler as registered.
+
+    Attributes:
+        name: the durable name: given, or ``module.qualname``.
+        handler: the function, untouched.
+        takes_context: it wants a second argument.
+        predicate: tells which events it wants; ``None`` is all.
+    """
+
+    name: str
+    handler: Callable[..., Awaitable[object]]
+    takes_context: bool
+    predicate: Callable[[Any], object] | None = None
+
+
+class Router:
+    """Handlers by kind of event, composable.
+
+    Handlers are ``async`` functions of the event, or of the event and a ``Context``; one that can be called with the
+    event alone is. The decorators return the function untouched. Receipts and unknown events go to all handlers that
+    match, in order of registration; an inbound message goes to the first one. A router's own handlers come before those
+    of the routers it includes.
+
+    Predicates are plain functions of the event; one that raises counts as not matching, and is reported.
+    """
+
+    def __init__(self) -> None:
+        self._own: dict[type[Event], list[Registration]] = {}
+        self._included: list[Router] = []
+        self._includers: list[Router] = []
+        self._plan: _Plan | None = None
+
+    def on_delivery(
+        self, predicate: _Predicate[Delivery] | None = None, *, name: str | None = None
+    ) -> Callable[[_DeliveryHandler], _DeliveryHandler]:
+        """Register a handler of delivery receipts.
+
+        Args:
+            predicate: which of them; all if not given.
+            name: the durable name, if ``module.qualname`` will not do.
+
+        Raises:
+            ConfigurationError: the handler is not ``async`` or cannot be called, or the predicate cannot be used.
+        """
+        return self._registrar(Delivery, predicate, name)
+
+    def on_read(
+        self, predicate: _Predicate[Read] | None = None, *, name: str | None = None
+    ) -> Callable[[_ReadHandler], _ReadHandler]:
+        """Register a handler of read receipts; see ``on_delivery``."""
+        return self._registrar(Read, predicate, name)
+
+    def on_inbound(
+        self, predicate: _Predicate[Inbound] | None = None, *, name: str | None = None
+    ) -> Callable[[_InboundHandler], _InboundHandler]:
+        """Register a handler of inbound messages, of which only the first that matches runs; see ``on_delivery``."""
+        return self._registrar(Inbound, predicate, name)
+
+    def on_unknown(
+        self, predicate: _Predicate[UnknownEvent] | None = None, *, name: str | None = None
+    ) -> Callable[[_UnknownHandler], _UnknownHandler]:
+        """Register a handler of events that could not be named or decoded; see ``on_delivery``."""
+        return self._registrar(UnknownEvent, predicate, name)
+
+    def include(self, router: Router) -> None:
+        """Add another router's handlers after this one's, those it gets later included.
+
+        Raises:
+            ConfigurationError: it is this router, includes it, or is included already.
+        """
+        if any(inner is self for inner in router._walk()):
+            raise ConfigurationError("a router cannot include itself, directly or through others")
+        if any(inner is router for inner in self._included):
+            raise ConfigurationError("this router is included already")
+        self._included.append(router)
+        router._includers.append(self)
+        self._changed()
+
+    def match(self, event: Event, failed: PredicateFailed) -> list[str]:
+        """Name the handlers an event goes to, in order. ``failed`` is told of predicates that raise."""
+        first_only = type(event) is Inbound
+        names: list[str] = []
+        for registration in (self._plan or self._planned()).by_type.get(type(event), ()):
+            if _wants(registration, event, failed):
+                names.append(registration.name)
+                if first_only:
+                    break
+        return names
+
+    def registration(self, name: str) -> Registration:
+        """Look a handler up by its durable name. Raises ``KeyError``."""
+        return (self._plan or self._planned()).by_name[name]
+
+    def _registrar(
+        self, kind: type[Event], predicate: Callable[[Any], object] | None, name: str | None
+    ) -> Callable[[Any], Any]:
+        _check_predicate(predicate)
+
+        def register(handler: Any) -> Any:
+            registration = Registration(
+                name=name or _durable_name(handler),
+                handler=handler,
+                takes_context=_takes_context(handler),
+                predicate=predicate,
+            )
+            self._own.setdefault(kind, []).append(registration)
+            self._changed()
+            return handler
+
+        return register
+
+    def _walk(self) -> Iterator[Router]:
+        yield self
+        for router in self._included:
+            yield from router._walk()
+
+    def _changed(self) -> None:
+        self._plan = None
+        for router in self._includers:
+            router._changed()
+
+    def _planned(self) -> _Plan:
+        self._plan = _Plan(self._walk())
+        return self._plan
+
+
+class _Plan:
+    """The tree laid out flat, each router once, each handler under a name of its own."""
+
+    __slots__ = ("by_name", "by_type")
+
+    def __init__(self, routers: Iterator[Router]) -> None:
+        self.by_name: dict[str, Registration] = {}
+        self.by_type: dict[type[Event], list[Registration]] = {}
+        for router in {id(router): router for router in routers}.values():
+            for kind, registrations in router._own.items():
+                self.by_type.setdefault(kind, []).extend(map(self._named, registrations))
+
+    def _named(self, registration: Registration) -> Registration:
+        name, count = registration.name, 1
+        while name in self.by_name:
+            count += 1
+            name = f"{registration.name}#{count}"
+        if count > 1:
+            webhooks_logger.warning(
+                "two handlers are named %s: this one runs as %s; give it a name=", registration.name, name
+            )
+            registration = msgspec.structs.replace(registration, name=name)
+        self.by_name[name] = registration
+        return registration
+
+
+def _wants(registration: Registration, event: Event, failed: PredicateFailed) -> bool:
+    if registration.predicate is None:
+        return True
+    try:
+        return bool(registration.predicate(event))
+    except Exception as error:
+        failed(error, event, registration.name)
+        return False
+
+
+def _check_predicate(predicate: object) -> None:
+    if predicate is None:
+        return
+    if not callable(predicate):
+        raise ConfigurationError("a predicate is a function of the event")
+    if _is_async(predicate):
+        raise ConfigurationError("a predicate is a plain function; to register a handler, write @router.on_…() with ()")
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+def _durable_name(handler: object) -> str:
+    module, qualname = getattr(handler, "__module__", None), getattr(handler, "__qualname__", None)
+    if module is None or qualname is None:
+        raise ConfigurationError("a handler that is not a function needs a name=")
+    return f"{module}.{qualname}"
+
+
+def _takes_context(handler: Callable[..., Any]) -> bool:
+    if not callable(handler) or not _is_async(handler):
+        raise ConfigurationError("a handler is an async function: `async def handler(event)`")
+    signature = inspect.signature(handler)
+    for arguments in (("event",), ("event", "ctx")):
+        try:
+            signature.bind(*arguments)
+        except TypeError:
+            continue
+        return len(arguments) == 2
+    raise ConfigurationError("a handler takes one argument (event) or two (event, ctx)")

@@ -1,0 +1,177 @@
+"""G11: nothing that stands below the mount is in a record of aiohttp's access log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qlara_async.webhooks import MemoryInbox, UrlToken, WebhookReceiver
+from qlara_async.webhooks.access_log import REDACTED, redact_below
+
+pytestmark = pytest.mark.anyio
+
+TOKEN = "right-token-0123456789"
+ENCODED = "".join(f"%{ord(character):02X}" for character in TOKEN)
+FORMAT = '%a %t "%r" %s %b "%{Referer}i" "%{User-Agent}i" %{Host}i'
+access = logging.getLogger("aiohttp.access")
+
+
+class Dump(logging.Handler):
+    """Like a JSON handler: shows all that a record holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.shown.append(f"{record.getMessage()} {record.__dict__}")
+
+
+@pytest.fixture
+def dump() -> Iterator[Dump]:
+    handler = Dump()
+    access.addHandler(handler)
+    level = access.level
+    access.setLevel(logging.DEBUG)
+    yield handler
+    access.removeHandler(handler)
+    access.setLevel(level)
+
+
+async def serve(app: web.Application, *requests: bytes) -> None:
+    runner = web.AppRunner(app, access_log_format=FORMAT)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    for request in requests:
+        reader, writer = await asyncio.open_connection(*runner.addresses[0][:2])
+        writer.write(request)
+        assert (await reader.readline()).startswith(b"HTTP/1.")
+        writer.close()
+        await writer.wait_closed()
+    await runner.cleanup()
+
+
+def request(target: str, *headers: str, method: str = "POST") -> bytes:
+    return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: here", "Connection: close", *headers, "", ""]).encode()
+
+
+def make() -> WebhookReceiver:
+    return WebhookReceiver(auth=UrlToken(TOKEN), inbox=MemoryInbox(allow_loss=True))
+
+
+def mounted(prefix: str = "/qlara") -> web.Application:
+    app = web.Application()
+    app.add_subapp(prefix, make().app())
+    return app
+
+
+TARGETS = [
+    f"/qlara/{TOKEN}",
+    f"/qlara/{TOKEN}/",
+    f"/qlara/{TOKEN}?query={TOKEN}",
+    f"/qlara/{ENCODED}",
+    f"/%71lara/{TOKEN}",
+    f"/%71%6c%61%72%61/{ENCODED}",
+    f"/qlara%2F{TOKEN}",
+    f"http://here/qlara/{TOKEN}",
+    f"http://here:80/%71lara/{ENCODED}",
+    f"/qlara/wrong{TOKEN}",
+    f"/qlara/deeper/{TOKEN}/still",
+    f'/qlara/"{TOKEN}"',
+    f"/qlara?{TOKEN}",
+]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+async def test_g11_neither_right_nor_wrong_tokens_are_logged(dump: Dump, target: str) -> None:
+    await serve(mounted(), request(target), request(target, method="GET"))
+    shown = "".join(dump.shown)
+    assert len(dump.shown) == 2
+    assert f"/qlara/{REDACTED}" in shown
+    assert TOKEN not in shown
+    assert ENCODED not in shown
+    assert "POST" in dump.shown[0]
+    assert "HTTP/1.1" in dump.shown[0]
+
+
+async def test_g11_a_nested_mount(dump: Dump) -> None:
+    outer = web.Application()
+    outer.add_subapp("/outer", mounted())
+    await serve(outer, request(f"/outer/qlara/{TOKEN}"))
+    assert f'"POST /outer/qlara/{REDACTED} HTTP/1.1" 200' in dump.shown[0]
+    assert TOKEN not in dump.shown[0]
+
+
+async def test_g11_a_receiver_that_is_the_whole_application(dump: Dump) -> None:
+    await serve(make().app(), request(f"/{TOKEN}"), request("/"))
+    assert f'"POST /{REDACTED} HTTP/1.1" 200' in dump.shown[0]
+    assert TOKEN not in dump.shown[0]
+    assert '"POST / HTTP/1.1" 404' in dump.shown[1]
+
+
+async def test_g11_a_token_in_the_referer(dump: Dump) -> None:
+    await serve(mounted(), request("/", f"Referer: https://here/qlara/{TOKEN}?x"))
+    assert f'"https://here/qlara/{REDACTED}"' in dump.shown[0]
+    assert TOKEN not in dump.shown[0]
+
+
+async def test_g11_what_is_not_below_the_mount_is_left_alone(dump: Dump) -> None:
+    agent = "User-Agent: curl/8 (x; +https://example.org/bot)"
+    await serve(mounted(), request("/qlarabells/yes?a=/b", agent), request("/qlara/"), request("/qlara"))
+    assert '"POST /qlarabells/yes?a=/b HTTP/1.1" 404' in dump.shown[0]
+    assert "curl/8 (x; +https://example.org/bot)" in dump.shown[0]
+    assert '"POST /qlara/ HTTP/1.1" 404' in dump.shown[1]
+    assert '"POST /qlara HTTP/1.1" 404' in dump.shown[2]
+
+
+async def test_g11_two_receivers_redact_their_own(dump: Dump) -> None:
+    app = mounted("/one")
+    app.add_subapp("/two", make().app())
+    await serve(app, request(f"/one/{TOKEN}"), request(f"/two/{TOKEN}"))
+    assert TOKEN not in "".join(dump.shown)
+
+
+async def test_the_filter_is_installed_once_and_removed_at_the_end() -> None:
+    before = list(access.filters)
+    receiver = make()
+    app = web.Application()
+    app.add_subapp("/qlara", receiver.app())
+    receiver.app()
+    assert len(access.filters) == len(before) + 1
+    await serve(app, request(f"/qlara/{TOKEN}"))
+    assert access.filters == before
+
+
+def test_records_made_by_others_are_redacted_too(dump: Dump) -> None:
+    release = redact_below(lambda: "/qlara")
+    access.info(
+        "served %s in %d ms to %r",
+        f"/qlara/{TOKEN}",
+        5,
+        f"/qlara/{TOKEN}",
+        extra={"nested": {"path": f"/qlara/{TOKEN}"}},
+    )
+    access.info("no target: 100%")
+    release()
+    assert TOKEN not in dump.shown[0]
+    assert dump.shown[0].startswith(f"served /qlara/{REDACTED} in 5 ms to '/qlara/{REDACTED}")
+    assert dump.shown[1].startswith("no target: 100%")
+
+
+@given(st.text(), st.text(), st.sampled_from(["", "/qlara", "/ü"]))
+def test_g11_redaction_never_raises(line: str, message: str, prefix: str) -> None:
+    record: Any = logging.makeLogRecord(
+        {"msg": message, "first_request_line": line, "request_header": {"Referer": line}}
+    )
+    release = redact_below(lambda: prefix)
+    try:
+        assert access.filter(record)
+    finally:
+        release()
