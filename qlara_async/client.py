@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import os
 import random as random_module
 import ssl as ssl_module
@@ -26,12 +27,16 @@ from .resources.callbacks import Webhooks
 from .resources.messages import Messages
 from .sending.calls import Caller, CallOptions, EventHook
 from .sending.channels import ChannelSender
-from .sending.sends import send_message
+from .sending.lookups import Lookups
+from .sending.sends import ReceiptListener, Sender
 from .transport import Credentials, Transport
 
 __all__ = ["DEFAULT_BASE_URL", "QlaraClient"]
 
 DEFAULT_BASE_URL = "https://lora-api.agiletelecom.com/api"
+
+# Connections where no rate limit bounds the requests in flight: aiohttp's own default.
+_UNLIMITED_POOL = 100
 
 
 class QlaraClient:
@@ -80,6 +85,11 @@ class QlaraClient:
         random: Callable[[], float] = random_module.random,
     ) -> None:
         credentials = Credentials(api_key, basic_auth)
+        options = CallOptions(timeouts=timeouts, retry=retry)
+        if on_event is not None and inspect.iscoroutinefunction(on_event):
+            raise ConfigurationError("on_event is called synchronously: it must not be async")
+        if limiter is not None and rate_limit is not RateLimit.PRODUCTION:
+            raise ConfigurationError("give rate_limit or limiter, not both: a limiter has its own rate")
         self._clock = clock or SystemClock()
         self._limiter = limiter or Limiter(rate_limit, clock=self._clock)
         self._transport = Transport(
@@ -88,6 +98,8 @@ class QlaraClient:
             user_agent=f"qlara_async/{__version__} aiohttp/{aiohttp.__version__}",
             session=session,
             connector=connector,
+            # A grant must not wait for a connection, or many would reach the gateway at once: the limit bounds them.
+            connections=_UNLIMITED_POOL if self._limiter.rate is None else 0,
             proxy=proxy,
             ssl=ssl,
         )
@@ -99,7 +111,9 @@ class QlaraClient:
             on_event=on_event,
             secrets=credentials.secrets,
         )
-        self._use(CallOptions(timeouts=timeouts, retry=retry))
+        self._lookups = Lookups(self._caller, self._clock)
+        self._sender = Sender(self._caller, self._lookups, self._clock)
+        self._use(options)
 
     def _use(self, options: CallOptions) -> None:
         self._options = options
@@ -138,9 +152,9 @@ class QlaraClient:
         view = copy.copy(self)
         view._use(
             CallOptions(
-                timeouts=timeouts or self._options.timeouts,
-                retry=retry or self._options.retry,
-                priority=priority or self._options.priority,
+                timeouts=self._options.timeouts if timeouts is None else timeouts,
+                retry=self._options.retry if retry is None else retry,
+                priority=self._options.priority if priority is None else priority,
             )
         )
         return view
@@ -156,6 +170,7 @@ class QlaraClient:
 
     async def aclose(self) -> None:
         """Close the connections. A closed client stays closed."""
+        await self._lookups.close()
         await self._transport.aclose()
 
     async def __aenter__(self) -> Self:
@@ -173,13 +188,25 @@ class QlaraClient:
     async def send(self, message: Message) -> Receipt:
         """Send one message. Its ``message_id`` is minted and fixed before the first attempt, if you gave none.
 
+        A send that ended in doubt is looked up. Sending the same object again sends the same id again.
+
         Raises:
-            DeliveryUnknownError: the message may have been accepted; it was not repeated. Look its id up.
-            MessageRejectedError: the gateway answered 2xx with ``accepted: false``.
-            ApiError: the gateway refused it: one class for each documented status.
-            ConnectionFailed, RequestTimeout: it provably did not reach the gateway within the retry policy.
+            DeliveryUnknownError: the message may have been accepted, looking it up did not tell, and it was not
+            repeated. MessageRejectedError: the gateway answered 2xx with ``accepted: false``. ApiError: the gateway
+            refused it: one class for each documented status. ConnectionFailed, RequestTimeout: it provably did not
+            reach the gateway within the retry policy.
         """
-        return await send_message(self._caller, self._options, message)
+        return await self._sender.send(self._options, message)
+
+    def on_receipt(self, listener: ReceiptListener) -> Callable[[], None]:
+        """Call ``listener(message, receipt)`` for each accepted message, bulk included, before its send returns.
+
+        It is called synchronously: keep it short. What it raises is logged and ignored.
+
+        Returns:
+            A function that stops it.
+        """
+        return self._sender.listen(listener)
 
     def bulk(
         self,
@@ -197,9 +224,13 @@ class QlaraClient:
             concurrency: messages in flight at once. Rate × round-trip time is enough: 32 serves 50 a second up to 0.6
                 s.
             ordered: yield outcomes in the order of the source instead of as they come.
+
+        Returns:
+            A job: ``async with qlara.bulk(rows) as job: async for outcome in job: …``. Its loop raises what the source
+            raised, and ``AuthenticationError`` once the gateway refuses the key.
         """
         options = CallOptions(timeouts=self._options.timeouts, retry=self._options.retry, priority=Priority.BULK)
-        send = partial(send_message, self._caller, options)
+        send = partial(self._sender.send, options)
         return BulkJob(source, send, concurrency=concurrency, ordered=ordered, clock=self._clock)
 
     async def request(
@@ -227,6 +258,6 @@ class QlaraClient:
                 ``sent == "maybe"`` or a `ServerError`, only you can know whether to repeat it.
         """
         request = raw_request(method, path, params=params, json=json, body=body, content_type=content_type)
-        response, _ = await self._caller.call(request, self._options)
+        response = await self._caller.call(request, self._options)
         headers = {name.lower(): value for name, value in response.headers.items()}
         return Answer(status=response.status, headers=headers, body=response.body)

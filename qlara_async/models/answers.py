@@ -36,6 +36,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         results: one entry for each channel the gateway tried; empty if its answer named none.
         simulation: whether it was a dry run.
         attempts: requests it took.
+        looked_up: the answer to the send was lost; the status API has the message. ``raw`` is its answer then, and
+            ``results`` is empty.
         raw: the answer's body.
     """
 
@@ -44,6 +46,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     results: dict[str, ChannelResult] = {}
     simulation: bool = False
     attempts: int = 1
+    looked_up: bool = False
     raw: bytes = b""
 
     @property

@@ -59,7 +59,8 @@ class RetryScheduled(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         attempt: the attempt that failed, from 1.
         delay: seconds until the next.
-        reason: ``"not sent"``, ``"rate limited"`` or, for requests that are safe to repeat, ``"idempotent"``.
+        reason: ``"not sent"``, ``"rate limited"``, ``"absent"`` (looked up, and provably not accepted) or, for
+            requests that are safe to repeat, ``"idempotent"``.
         error: the class name of the error that caused it.
         message_id: the message, if it was a send.
     """

@@ -7,9 +7,9 @@ URL that ends in ``/api``.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Literal
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import msgspec
 
@@ -17,6 +17,7 @@ from ..errors import ConfigurationError
 from ..models.channel import Channel
 from ..models.message import Message
 from .encoding import encode_message
+from .redaction import scrub
 
 __all__ = [
     "Request",
@@ -64,8 +65,13 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     message_id: str | None = None
     repeatable: bool = False
 
+    @property
+    def shown_path(self) -> str:
+        """The path as logs may show it: a path of the caller's own may hold a number or a key."""
+        return self.path if self.message_id is not None else scrub(unquote(self.path))
+
     def __repr__(self) -> str:
-        return f"Request({self.method} {self.path}, message_id={self.message_id!r})"
+        return f"Request({self.method} {self.shown_path}, message_id={self.message_id!r})"
 
 
 def send_request(message: Message) -> Request:
@@ -77,7 +83,7 @@ def send_request(message: Message) -> Request:
 
 def status_request(message_id: str, channel: Channel) -> Request:
     """Build ``GET /messages/status/{customerMessageId}?channel=…``; the id can never change the path."""
-    if message_id in {"", ".", ".."}:
+    if not isinstance(message_id, str) or message_id in {"", ".", ".."}:
         raise ConfigurationError("a message id is needed to ask for a status")
     return Request(
         method="GET",
@@ -87,9 +93,19 @@ def status_request(message_id: str, channel: Channel) -> Request:
     )
 
 
-def statuses_requests(message_ids: Iterable[str], channel: Channel) -> Iterator[tuple[list[str], Request]]:
-    """Build ``GET /messages/status?ids=a,b&channel=…``, as many as the ids need; yields the ids of each with it."""
-    for batch in _batches(message_ids):
+def statuses_requests(
+    message_ids: Iterable[str], channel: Channel, *, also: Collection[str] = ()
+) -> Iterator[tuple[list[str], Request]]:
+    """Build ``GET /messages/status?ids=a,b&channel=…``, as many as the ids need; yields the ids of each with it.
+
+    Args:
+        message_ids: any number; each is asked for once.
+        channel: the channel they were sent on.
+        also: a few ids to ask for in every request.
+    """
+    if isinstance(message_ids, str):
+        raise ConfigurationError("give several ids, or ask for the status of one")
+    for batch in _batches(message_ids, also):
         ids = ",".join(quote(message_id, safe="") for message_id in batch)
         yield (
             batch,
@@ -97,20 +113,27 @@ def statuses_requests(message_ids: Iterable[str], channel: Channel) -> Iterator[
         )
 
 
-def _batches(message_ids: Iterable[str]) -> Iterator[list[str]]:
-    batch: list[str] = []
-    length = 0
+def _batches(message_ids: Iterable[str], also: Collection[str]) -> Iterator[list[str]]:
+    start = list(dict.fromkeys(also))
+    start_size = sum(map(_query_size, start))
+    batch, size = list(start), start_size
     for message_id in dict.fromkeys(message_ids):
-        if not message_id or "," in message_id:
-            raise ConfigurationError("status queries separate ids by commas: an id must not be empty or hold one")
-        size = len(quote(message_id, safe="")) + 1
-        if batch and (len(batch) == _MAX_IDS or length + size > _MAX_QUERY_CHARACTERS):
+        if message_id in start:
+            continue
+        added = _query_size(message_id)
+        if len(batch) > len(start) and (len(batch) >= _MAX_IDS or size + added > _MAX_QUERY_CHARACTERS):
             yield batch
-            batch, length = [], 0
+            batch, size = list(start), start_size
         batch.append(message_id)
-        length += size
-    if batch:
+        size += added
+    if len(batch) > len(start):
         yield batch
+
+
+def _query_size(message_id: str) -> int:
+    if not isinstance(message_id, str) or not message_id or "," in message_id:
+        raise ConfigurationError("status queries separate ids by commas: an id is a str, not empty and without one")
+    return len(quote(message_id, safe="")) + 1
 
 
 def callback_request(method: Literal["GET", "POST", "PUT", "DELETE"], callback_url: str | None = None) -> Request:
@@ -171,8 +194,8 @@ def check_base_url(base_url: str) -> str:
     """
     _check_secure(base_url, "base_url")
     parts = urlsplit(base_url)
-    if parts.query or parts.fragment:
-        raise ConfigurationError("base_url must have no query and no fragment; it ends in /api")
+    if parts.query or parts.fragment or parts.username is not None:
+        raise ConfigurationError("base_url must have no user name, query or fragment; it ends in /api")
     return base_url.rstrip("/")
 
 

@@ -21,7 +21,7 @@ class Webhooks:
     async def get(self) -> CallbackRegistration | None:
         """Return the registered callback, or ``None`` if there is none (GET answers 404)."""
         try:
-            response, _ = await self._caller.call(callback_request("GET"), self._options)
+            response = await self._caller.call(callback_request("GET"), self._options)
         except NotFoundError:
             return None
         return registration_of(response)
@@ -33,7 +33,7 @@ class Webhooks:
             ConfigurationError: the URL is not HTTPS; nothing was sent.
         """
         try:
-            response, _ = await self._caller.call(callback_request("POST", callback_url), self._options)
+            response = await self._caller.call(callback_request("POST", callback_url), self._options)
         except ConflictError:
             return await self.update(callback_url)
         return registration_of(response, callback_url)
@@ -45,7 +45,7 @@ class Webhooks:
             ConfigurationError: the URL is not HTTPS; nothing was sent.
             NotFoundError: none is registered; PUT never creates.
         """
-        response, _ = await self._caller.call(callback_request("PUT", callback_url), self._options)
+        response = await self._caller.call(callback_request("PUT", callback_url), self._options)
         return registration_of(response, callback_url)
 
     async def revoke(self) -> None:

@@ -31,7 +31,7 @@ class Messages:
             UndecodableAnswerError: the answer is no status.
         """
         known = _known_channel(channel)
-        response, _ = await self._caller.call(status_request(message_id, known), self._options)
+        response = await self._caller.call(status_request(message_id, known), self._options)
         return status_of(response, message_id, known)
 
     async def statuses(self, message_ids: Iterable[str], *, channel: Channel | str) -> dict[str, MessageStatus | None]:
@@ -45,7 +45,7 @@ class Messages:
         known = _known_channel(channel)
         found: dict[str, MessageStatus | None] = {}
         for batch, request in statuses_requests(message_ids, known):
-            response, _ = await self._caller.call(request, self._options)
+            response = await self._caller.call(request, self._options)
             found |= statuses_of(response, batch, known)
         return found
 

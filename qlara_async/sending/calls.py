@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator
 from typing import Any
 
 import msgspec
 
 from ..clock import Clock
-from ..errors import QlaraError, RateLimitError, TransportError
+from ..errors import ConfigurationError, QlaraError, RateLimitError, TransportError
 from ..limiter import Limiter
 from ..loggers import client_logger
 from ..models.options import Priority, RetryPolicy, Timeouts
@@ -24,7 +25,10 @@ from ..protocol.responses import Response, error_of, rate_limit_headers
 from ..protocol.retry import Repeat, backoff_waits, wait_before_repeat
 from ..transport import Transport
 
-__all__ = ["CallOptions", "Caller", "EventHook"]
+__all__ = ["CallOptions", "Caller", "EventHook", "Pursuit"]
+
+# The limit's longer window, and a second of rounding. A reset further away is in a unit we do not know.
+_LONGEST_WINDOW = 61.0
 
 EventHook = Callable[[ClientEvent], object]
 
@@ -35,6 +39,33 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
     timeouts: Timeouts = Timeouts()
     retry: RetryPolicy = RetryPolicy()
     priority: Priority = Priority.INTERACTIVE
+
+    def __post_init__(self) -> None:
+        for name, kind in (("timeouts", Timeouts), ("retry", RetryPolicy), ("priority", Priority)):
+            if not isinstance(getattr(self, name), kind):
+                raise ConfigurationError(f"{name} must be a {kind.__name__}")
+
+
+class Pursuit:
+    """How far one send has come: attempts made, and the limiter's first and last grant (monotonic seconds)."""
+
+    __slots__ = ("attempts", "first_grant", "last_grant")
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.first_grant = 0.0
+        self.last_grant = 0.0
+
+    def begin_attempt(self, granted: float) -> None:
+        """An attempt begins on the grant of that time."""
+        if self.attempts == 0:
+            self.first_grant = granted
+        self.attempts += 1
+        self.last_grant = granted
+
+    def elapsed(self, now: float) -> float:
+        """Seconds since the first grant."""
+        return now - self.first_grant if self.attempts else 0.0
 
 
 class Caller:
@@ -66,65 +97,72 @@ class Caller:
         self._on_event = on_event
         self._secrets = secrets
 
-    async def call(self, request: Request, options: CallOptions) -> tuple[Response, int]:
-        """Return the 2xx answer to `request` and the number of attempts it took.
+    async def call(self, request: Request, options: CallOptions, pursuit: Pursuit | None = None) -> Response:
+        """Return the 2xx answer to `request`; `pursuit`, if given, goes on from where it stands.
 
         Raises:
             ApiError: the gateway answered outside 2xx, and repeating was not allowed or did not help.
             TransportError: no complete answer, likewise; ``sent`` is that of the last attempt.
         """
-        first_grant: float | None = None
+        pursuit = Pursuit() if pursuit is None else pursuit
         waits: Generator[float, Any, None] | None = None
-        attempt = 0
+        failure: QlaraError | None = None
         while True:
             granted = self._limiter.try_acquire(options.priority)
             if granted is None:
-                granted = await self._wait_for_grant(request, options, attempt)
-            first_grant = granted if first_grant is None else first_grant
-            attempt += 1
+                granted = await self._wait_for_grant(request, options, pursuit)
+            self._check_still_wanted(pursuit, options, granted, failure)
+            pursuit.begin_attempt(granted)
             try:
                 response = await self._transport.exchange(request, options.timeouts)
             except TransportError as error:
-                error.attempts = attempt
-                failure: QlaraError = error
-                self._finished(request, attempt, granted, None, error)
+                error.attempts = pursuit.attempts
+                failure = error
+                self._finished(request, pursuit, None, error)
             else:
                 if 200 <= response.status < 300:
-                    self._finished(request, attempt, granted, response, None)
+                    self._finished(request, pursuit, response, None)
                     self._heed(response)
-                    return response, attempt
-                failure = error_of(response, request, attempts=attempt, now=self._clock.time(), secrets=self._secrets)
-                self._finished(request, attempt, granted, response, failure)
+                    return response
+                failure = error_of(
+                    response, request, attempts=pursuit.attempts, now=self._clock.time(), secrets=self._secrets
+                )
+                self._finished(request, pursuit, response, failure)
             waits = backoff_waits(options.retry) if waits is None else waits
-            await self._pause_or_raise(failure, request, options, attempt, first_grant, next(waits))
+            await self._pause_or_raise(failure, request, options, pursuit, next(waits))
 
-    async def _wait_for_grant(self, request: Request, options: CallOptions, attempts: int) -> float:
+    def _check_still_wanted(
+        self, pursuit: Pursuit, options: CallOptions, granted: float, failure: QlaraError | None
+    ) -> None:
+        """Give the grant back if it came too late: the client was closed, or the send's time is over."""
+        if self._transport.closed:
+            self._limiter.give_back(granted)
+            self._transport.open()
+        if failure is not None and pursuit.elapsed(granted) > options.retry.max_elapsed:
+            self._limiter.give_back(granted)
+            raise failure
+
+    async def _wait_for_grant(self, request: Request, options: CallOptions, pursuit: Pursuit) -> float:
         began = self._clock.monotonic()
         # A campaign sits a long pause out; somebody who waits for one message is told when to come back.
         patience = options.retry.max_wait if options.priority is Priority.INTERACTIVE else None
         try:
             granted = await self._limiter.acquire(options.priority, patience=patience)
         except RateLimitError as error:
-            error.attempts, error.message_id = attempts, request.message_id
+            error.attempts, error.message_id = pursuit.attempts, request.message_id
             raise
-        self._tell(LimiterWaited(seconds=granted - began, priority=options.priority))
+        self.tell(LimiterWaited(seconds=granted - began, priority=options.priority))
         return granted
 
     async def _pause_or_raise(
-        self,
-        failure: QlaraError,
-        request: Request,
-        options: CallOptions,
-        attempt: int,
-        first_grant: float,
-        wait: float,
+        self, failure: QlaraError, request: Request, options: CallOptions, pursuit: Pursuit, wait: float
     ) -> None:
         repeat = wait_before_repeat(
             failure,
             options.retry,
             repeatable=request.repeatable,
-            attempt=attempt,
-            elapsed=self._clock.monotonic() - first_grant,
+            attempt=pursuit.attempts,
+            elapsed=pursuit.elapsed(self._clock.monotonic()),
             wait=wait,
             random=self._random(),
         )
@@ -132,7 +170,7 @@ class Caller:
             self._pause(max(failure.retry_after or 0.0, wait), "429")
         if repeat is None:
             raise failure
-        self._retrying(failure, request, attempt, repeat)
+        self._retrying(failure, request, pursuit.attempts, repeat)
         await self._clock.sleep(repeat.delay)
 
     def _heed(self, response: Response) -> None:
@@ -140,7 +178,7 @@ class Caller:
         if response.headers.get("X-RateLimit-Remaining") != "0":
             return
         limits = rate_limit_headers(response.headers, now=self._clock.time())
-        if limits is not None and limits.reset_after:
+        if limits is not None and limits.reset_after and limits.reset_after <= _LONGEST_WINDOW:
             self._pause(limits.reset_after, "headers")
 
     def _pause(self, seconds: float, reason: str) -> None:
@@ -149,21 +187,22 @@ class Caller:
             return
         self._limiter.pause_until(until)
         client_logger.info("all sends of this key pause for %.1f s (%s)", seconds, reason)
-        self._tell(LimiterPaused(seconds=seconds, reason=reason))
+        self.tell(LimiterPaused(seconds=seconds, reason=reason))
 
     def _retrying(self, failure: QlaraError, request: Request, attempt: int, repeat: Repeat) -> None:
         kind = type(failure).__name__
-        client_logger.info(
-            "%s after attempt %d of %s %s (message %s): next in %.1f s (%s)",
-            kind,
-            attempt,
+        client_logger.log(
+            # The first is news; those after it repeat what somebody has been told.
+            logging.WARNING if attempt == 1 else logging.INFO,
+            "%s %s: %s; attempt %d in %.1f s (%s)",
             request.method,
-            request.path,
-            request.message_id,
+            request.shown_path,
+            failure,
+            attempt + 1,
             repeat.delay,
             repeat.reason,
         )
-        self._tell(
+        self.tell(
             RetryScheduled(
                 attempt=attempt, delay=repeat.delay, reason=repeat.reason, error=kind, message_id=request.message_id
             )
@@ -172,27 +211,27 @@ class Caller:
     def _finished(
         self,
         request: Request,
-        attempt: int,
-        granted: float,
+        pursuit: Pursuit,
         response: Response | None,
         failure: QlaraError | None,
     ) -> None:
         if self._on_event is None:
             return
-        self._tell(
+        self.tell(
             RequestFinished(
                 method=request.method,
-                path=request.path,
-                attempt=attempt,
+                path=request.shown_path,
+                attempt=pursuit.attempts,
                 status=None if response is None else response.status,
                 error=None if failure is None else type(failure).__name__,
-                elapsed=self._clock.monotonic() - granted,
+                elapsed=self._clock.monotonic() - pursuit.last_grant,
                 message_id=request.message_id,
                 rate_limit=None if response is None else rate_limit_headers(response.headers, now=self._clock.time()),
             )
         )
 
-    def _tell(self, event: ClientEvent) -> None:
+    def tell(self, event: ClientEvent) -> None:
+        """Tell the hook, if there is one."""
         if self._on_event is None:
             return
         try:

@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 
-from ..errors import DeliveryUnknownError, ServerError, TransportError, UndecodableAnswerError
+from ..clock import Clock
+from ..errors import (
+    DeliveryUnknownError,
+    InvalidMessageError,
+    QlaraError,
+    ServerError,
+    TransportError,
+    UndecodableAnswerError,
+)
+from ..loggers import client_logger
 from ..models.answers import Receipt
-from ..models.message import Message, fix_message_id
-from ..protocol.requests import send_request
+from ..models.channel import Channel
+from ..models.message import Message, Rcs, Sms, WhatsApp, fix_message_id
+from ..models.telemetry import RetryScheduled
+from ..protocol.absence import Presence
+from ..protocol.requests import Request, send_request
 from ..protocol.responses import receipt_of
-from .calls import Caller, CallOptions
+from .calls import Caller, CallOptions, Pursuit
+from .lookups import Lookups
 
-__all__ = ["new_message_id", "send_message"]
+__all__ = ["ReceiptListener", "Sender", "new_message_id"]
+
+ReceiptListener = Callable[[Message, Receipt], object]
+"""Called with each message the gateway has accepted, before the send returns."""
 
 # A generator of its own, seeded by the system: an application that seeds `random` must not repeat ids, nor may two
 # processes after a fork.
@@ -26,33 +43,94 @@ def new_message_id() -> str:
     return f"{_RANDOM.getrandbits(128):032x}"
 
 
-async def send_message(caller: Caller, options: CallOptions, message: Message) -> Receipt:
-    """Send `message` once, and never twice (guarantee G1); its id is minted and fixed before the first attempt.
+class Sender:
+    """Sends messages, none of them twice (guarantee G1).
 
-    Raises:
-        DeliveryUnknownError: it may have been accepted; ``message_id`` says what to look up.
-        MessageRejectedError: the gateway answered 2xx and did not accept it.
-        ApiError: the gateway refused it (4xx).
-        TransportError: it provably did not reach the gateway (``sent == "no"``) within the policy.
+    A send that ended in doubt is looked up. If the gateway has the message, that is its receipt; if it provably does
+    not, the send is repeated within the policy; else the doubt is told.
     """
-    fix_message_id(message, new_message_id)
-    request = send_request(message)
-    try:
-        response, attempts = await caller.call(request, options)
-    except (TransportError, ServerError) as error:
-        if isinstance(error, TransportError) and error.sent == "no":
-            raise
-        raise _unknown(error.attempts, request.message_id) from error
-    try:
-        return receipt_of(response, request, message.channel, attempts=attempts)
-    except UndecodableAnswerError as error:
-        raise _unknown(attempts, request.message_id) from error
 
+    def __init__(self, caller: Caller, lookups: Lookups, clock: Clock) -> None:
+        self._caller = caller
+        self._lookups = lookups
+        self._clock = clock
+        self._listeners: list[ReceiptListener] = []
 
-def _unknown(attempts: int, message_id: str | None) -> DeliveryUnknownError:
-    return DeliveryUnknownError(
-        "the message may have been accepted: look its id up before sending it again",
-        sent="maybe",
-        attempts=attempts,
-        message_id=message_id,
-    )
+    def listen(self, listener: ReceiptListener) -> Callable[[], None]:
+        """Tell `listener` of every accepted message, until the returned function is called."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    async def send(self, options: CallOptions, message: Message) -> Receipt:
+        """Send `message`; its id is minted and fixed before the first attempt.
+
+        Raises:
+            DeliveryUnknownError: it may have been accepted; ``message_id`` says what to look up.
+            MessageRejectedError: the gateway answered 2xx and did not accept it.
+            ApiError: the gateway refused it (4xx), or failed (5xx) and provably does not have it.
+            TransportError: it provably did not reach the gateway (``sent == "no"``) within the policy.
+        """
+        if not isinstance(message, (Sms, Rcs, WhatsApp)):
+            raise InvalidMessageError(f"send takes Sms, Rcs or WhatsApp, not {type(message).__name__}; rows go to bulk")
+        fix_message_id(message, new_message_id)
+        request = send_request(message)
+        pursuit = Pursuit()
+        while True:
+            try:
+                response = await self._caller.call(request, options, pursuit)
+                receipt = receipt_of(response, request, message.channel, attempts=pursuit.attempts)
+            except (TransportError, ServerError, UndecodableAnswerError) as error:
+                if isinstance(error, TransportError) and error.sent == "no":
+                    raise
+                found = await self._clear_up(error, request, message.channel, options, pursuit)
+                if found is not None:
+                    return self._accepted(message, found)
+            else:
+                self._lookups.remember(message.channel, receipt.message_id)
+                return self._accepted(message, receipt)
+
+    def _accepted(self, message: Message, receipt: Receipt) -> Receipt:
+        for listener in self._listeners:
+            try:
+                listener(message, receipt)
+            except Exception as error:  # the message is accepted, whatever a listener thinks of it
+                client_logger.error("a listener for receipts raised %s", type(error).__name__)
+        return receipt
+
+    async def _clear_up(
+        self, doubt: QlaraError, request: Request, channel: Channel, options: CallOptions, pursuit: Pursuit
+    ) -> Receipt | None:
+        """Return the receipt if the gateway has the message, ``None`` if it is to be sent again; else raise."""
+        message_id = request.message_id or ""
+        patience = options.retry.max_elapsed - pursuit.elapsed(self._clock.monotonic())
+        finding = await self._lookups.find(message_id, channel, options, patience=patience)
+        if finding.status is not None:
+            self._lookups.remember(channel, message_id)
+            return Receipt(
+                message_id=message_id,
+                channel=channel,
+                attempts=pursuit.attempts,
+                looked_up=True,
+                raw=finding.status.raw,
+            )
+        if finding.presence is Presence.OPEN:
+            raise DeliveryUnknownError(
+                "the message may have been accepted: look its id up before sending it again",
+                attempts=pursuit.attempts,
+                message_id=message_id,
+            ) from doubt
+        exhausted = pursuit.attempts >= options.retry.max_attempts
+        if exhausted or pursuit.elapsed(self._clock.monotonic()) > options.retry.max_elapsed:
+            if isinstance(doubt, TransportError):
+                doubt.sent = "no"  # by the rule of absence
+            raise doubt
+        self._caller.tell(
+            RetryScheduled(
+                attempt=pursuit.attempts,
+                delay=0.0,
+                reason="absent",
+                error=type(doubt).__name__,
+                message_id=message_id,
+            )
+        )
+        return None

@@ -1,0 +1,156 @@
+"""Was it sent? Messages whose send ended in doubt are looked up, many in one request."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Collection, Iterable, Mapping
+
+import msgspec
+
+from ..clock import Clock
+from ..errors import QlaraError
+from ..loggers import client_logger
+from ..models.answers import MessageStatus
+from ..models.channel import Channel
+from ..models.options import Priority
+from ..protocol.absence import Presence, presence_of
+from ..protocol.requests import statuses_requests
+from ..protocol.responses import statuses_of
+from .calls import Caller, CallOptions
+
+__all__ = ["Finding", "Lookups"]
+
+# Doubts that arise within this time of each other are asked about together.
+_SLOT = 0.25
+# A first look, soon: most messages that were accepted are visible within a second.
+_FIRST_LOOK = 1.0
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What is known of a message in doubt; `status` only if it was found."""
+
+    presence: Presence
+    status: MessageStatus | None = None
+
+
+_OPEN = Finding(Presence.OPEN)
+
+
+class _Doubt(msgspec.Struct, eq=False):
+    message_id: str
+    ended: float
+    answered: asyncio.Future[Finding]
+
+
+class Lookups:
+    """Asks the status API about messages in doubt, by the rule of absence (`protocol.absence`).
+
+    Doubts of one channel that fall into the same quarter of a second share a request. Controls are messages this client
+    saw accepted, or was told are (`remember`).
+    """
+
+    def __init__(self, caller: Caller, clock: Clock) -> None:
+        self._caller = caller
+        self._clock = clock
+        self._slots: dict[tuple[Channel, Priority, int], list[_Doubt]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._first: dict[Channel, str] = {}
+        self._latest: dict[Channel, str] = {}
+        self._closed = False
+
+    def remember(self, channel: Channel, message_id: str) -> None:
+        """Note an accepted message: it may serve as a control."""
+        self._first.setdefault(channel, message_id)
+        self._latest[channel] = message_id
+
+    async def find(self, message_id: str, channel: Channel, options: CallOptions, *, patience: float) -> Finding:
+        """Look for a message whose attempt ended just now: after a second, and `settle` seconds after the end.
+
+        Args:
+            message_id: the message.
+            channel: the channel it was sent on.
+            options: of the send; the lookup waits in its lane.
+            patience: seconds the send may still take; if they are fewer than `settle`, only the first look is taken.
+        """
+        settle = options.retry.settle
+        doubt_began = self._clock.monotonic()
+        finding = _OPEN
+        for wait in dict.fromkeys((min(_FIRST_LOOK, settle), settle)):
+            if wait > patience or self._closed:
+                break
+            doubt = _Doubt(message_id, doubt_began, asyncio.get_running_loop().create_future())
+            self._enlist(doubt, channel, options, due=doubt_began + wait)
+            finding = await doubt.answered
+            if finding.presence is not Presence.OPEN:
+                break
+        return finding
+
+    async def find_settled(
+        self, message_ids: Iterable[str], channel: Channel, options: CallOptions
+    ) -> dict[str, Finding]:
+        """Look at once for messages whose attempts ended `settle` seconds ago or more, as those of an earlier run."""
+        long_ago = self._clock.monotonic() - options.retry.settle
+        loop = asyncio.get_running_loop()
+        doubts = [_Doubt(message_id, long_ago, loop.create_future()) for message_id in message_ids]
+        await self._ask(doubts, channel, options)
+        return {doubt.message_id: doubt.answered.result() for doubt in doubts}
+
+    async def close(self) -> None:
+        """Give up: what is still in doubt stays open."""
+        self._closed = True
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _enlist(self, doubt: _Doubt, channel: Channel, options: CallOptions, *, due: float) -> None:
+        slot = (channel, options.priority, math.ceil(due / _SLOT))
+        doubts = self._slots.get(slot)
+        if doubts is not None:
+            doubts.append(doubt)
+            return
+        self._slots[slot] = [doubt]
+        task = asyncio.create_task(self._serve(slot, options))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, slot: tuple[Channel, Priority, int], options: CallOptions) -> None:
+        doubts = self._slots[slot]
+        try:
+            await self._clock.sleep(slot[2] * _SLOT - self._clock.monotonic())
+            del self._slots[slot]
+            await self._ask(doubts, slot[0], options)
+        finally:
+            self._slots.pop(slot, None)
+            _leave_open(doubts)
+
+    async def _ask(self, doubts: list[_Doubt], channel: Channel, options: CallOptions) -> None:
+        waiting = {doubt.message_id: doubt for doubt in doubts if not doubt.answered.done()}
+        known = {self._first.get(channel, ""), self._latest.get(channel, "")} - {""}
+        try:
+            for batch, request in statuses_requests(waiting, channel, also=known):
+                asked = self._clock.monotonic()
+                response = await self._caller.call(request, options)
+                answer = statuses_of(response, batch, channel)
+                for message_id in waiting.keys() & set(batch):
+                    _settle(waiting[message_id], answer, known, asked, options.retry.settle)
+        except QlaraError as error:
+            client_logger.info("a look-up of %d messages failed: %s", len(waiting), type(error).__name__)
+        finally:
+            _leave_open(doubts)
+
+
+def _settle(
+    doubt: _Doubt, answer: Mapping[str, MessageStatus | None], known: Collection[str], asked: float, settle: float
+) -> None:
+    if doubt.answered.done():
+        return
+    presence = presence_of(doubt.message_id, answer, accepted=known, waited=asked - doubt.ended, settle=settle)
+    doubt.answered.set_result(Finding(presence, answer.get(doubt.message_id)))
+
+
+def _leave_open(doubts: Iterable[_Doubt]) -> None:
+    for doubt in doubts:
+        if not doubt.answered.done():
+            doubt.answered.set_result(_OPEN)
