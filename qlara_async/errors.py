@@ -12,6 +12,16 @@
     │   ├── ConnectionFailed                 refused, DNS, TLS, dropped
     │   ├── RequestTimeout (TimeoutError)    `.phase` is "connect" or "read"
     │   └── DeliveryUnknownError             a send that may have been accepted, and was not repeated
+    ├── JournalError                         a bulk job's journal cannot be used
+    │   ├── JournalDamagedError              the file is damaged, or no journal
+    │   ├── JournalLockedError               another process has it; `.pid`, `.host`, `.since`
+    │   ├── JournalMismatchError             the source is not the one journalled; `.index`
+    │   ├── JournalVersionError              the file has another version of the format
+    │   └── JournalWriteError                disk full, read-only, I/O, no such directory
+    ├── TrackingError                        delivery tracking
+    │   ├── StatusTimeout (TimeoutError)     a wait ended before its status came; `.status` is the last known
+    │   ├── StatusUnreachableError           the message ended otherwise than waited for; `.status` says how
+    │   └── TrackingStoreError               the tracker's store cannot be used
     ├── MessageRejectedError                 a 2xx answer with `accepted: false`; `.reasons`
     ├── UndecodableAnswerError               a 2xx answer that is not what the API documents
     └── ApiError                             an HTTP error; `.status`, `.code`, `.detail`, `.retry_after`
@@ -34,7 +44,10 @@ be pickled and copied. Status codes are those of the API pages; what to do about
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from .models.answers import MessageStatus
 
 __all__ = [
     "ApiError",
@@ -49,6 +62,12 @@ __all__ = [
     "DeliveryUnknownError",
     "InternalServerError",
     "InvalidMessageError",
+    "JournalDamagedError",
+    "JournalError",
+    "JournalLockedError",
+    "JournalMismatchError",
+    "JournalVersionError",
+    "JournalWriteError",
     "MessageRejectedError",
     "NotFoundError",
     "PermissionDeniedError",
@@ -57,6 +76,10 @@ __all__ = [
     "RequestTimeout",
     "Sent",
     "ServerError",
+    "StatusTimeout",
+    "StatusUnreachableError",
+    "TrackingError",
+    "TrackingStoreError",
     "TransportError",
     "UndecodableAnswerError",
     "UnprocessableError",
@@ -170,6 +193,89 @@ class DeliveryUnknownError(TransportError):
     """
 
 
+class JournalError(QlaraError):
+    """The journal of a bulk job cannot be used. The text says which, why, and what to do."""
+
+
+class JournalDamagedError(JournalError):
+    """The file is damaged, or is no journal at all. It was left as it is."""
+
+
+class JournalLockedError(JournalError):
+    """Another job has the journal open: two on one journal would send twice.
+
+    Attributes:
+        pid: the process that has it, if it said.
+        host: the machine that process runs on.
+        since: when it opened the journal, in seconds since the epoch.
+    """
+
+    def __init__(
+        self, text: str, *, pid: int | None = None, host: str | None = None, since: float | None = None
+    ) -> None:
+        super().__init__(text)
+        self.pid = pid
+        self.host = host
+        self.since = since
+
+
+class JournalMismatchError(JournalError):
+    """A row of the source is not the one that the journal has at its place.
+
+    Neither that row nor any later one was sent.
+
+    Attributes:
+        index: the row's place in the source, from 0.
+    """
+
+    def __init__(self, index: int) -> None:
+        super().__init__(index)
+        self.index = index
+
+    def __str__(self) -> str:
+        return (
+            f"row {self.index} of the source differs from the journal; neither it nor any later row was sent: "
+            "give the source that the journal was begun with, or a new journal"
+        )
+
+
+class JournalVersionError(JournalError):
+    """The journal was written by a version of the package with another format. It was left as it is."""
+
+
+class JournalWriteError(JournalError):
+    """The journal cannot be written: disk full, read-only, I/O error, locked by another program, or gone.
+
+    Nothing is sent that is not journalled: put the cause right and run the job again with the same journal and source.
+    """
+
+
+class TrackingError(QlaraError):
+    """A message's delivery could not be followed.
+
+    Attributes:
+        message_id: the message concerned, if it is one.
+        status: what was last known of it.
+    """
+
+    def __init__(self, text: str, *, message_id: str | None = None, status: MessageStatus | None = None) -> None:
+        super().__init__(text)
+        self.message_id = message_id
+        self.status = status
+
+
+class StatusTimeout(TrackingError, TimeoutError):
+    """The status waited for did not come in time. The message may still reach it."""
+
+
+class StatusUnreachableError(TrackingError):
+    """The message has ended, and the status waited for cannot come any more."""
+
+
+class TrackingStoreError(TrackingError):
+    """The tracker's store is in use by another process, is no such file, or cannot be read or written."""
+
+
 class MessageRejectedError(QlaraError):
     """The gateway answered 2xx, but did not accept the message.
 
@@ -267,7 +373,7 @@ class PermissionDeniedError(ApiError):
 class NotFoundError(ApiError):
     """404: the resource does not exist; for a status query also: not on that channel."""
 
-    advice = "check the id, and that the channel is the one it was sent on"
+    advice = "check the id and its channel, and that base_url ends in /api"
 
 
 class ConflictError(ApiError):
@@ -320,6 +426,11 @@ class RateLimitError(ApiError):
             body=body,
         )
         self.retry_at = retry_at
+
+    def __str__(self) -> str:
+        if self.attempts == 0:
+            return f"not sent: {self.detail}{_circumstances(self.message_id, 0)}"
+        return super().__str__()
 
 
 class ServerError(ApiError):

@@ -10,7 +10,6 @@ import asyncio
 import base64
 import ssl as ssl_module
 import warnings
-from typing import NoReturn
 
 import aiohttp
 from multidict import CIMultiDict
@@ -75,6 +74,7 @@ class Transport:
         user_agent: the ``User-Agent``.
         session: a session of the caller's, used as it is and never closed here.
         connector: a connector of the caller's, likewise.
+        connections: the most connections of our own pool; 0 for as many as there are requests in flight.
         proxy: a proxy URL.
         ssl: a TLS context.
     """
@@ -87,12 +87,15 @@ class Transport:
         user_agent: str,
         session: aiohttp.ClientSession | None = None,
         connector: aiohttp.BaseConnector | None = None,
+        connections: int = 0,
         proxy: str | None = None,
         ssl: ssl_module.SSLContext | None = None,
     ) -> None:
         if session is not None and connector is not None:
             raise ConfigurationError("give session or connector, not both")
         self._base = check_base_url(base_url)
+        self._host = URL(self._base).authority
+        self._connections = connections
         name, value = credentials.header
         self._headers = CIMultiDict({name: value, "User-Agent": user_agent, "Accept": "application/json"})
         # Defaults of a session of ours; a session of the caller's gets them with each request.
@@ -135,7 +138,7 @@ class Transport:
 
     def _new_session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=self._connector,
+            connector=self._connector or aiohttp.TCPConnector(limit=self._connections),
             connector_owner=self._connector is None,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=self._headers,
@@ -144,7 +147,6 @@ class Transport:
     async def aclose(self) -> None:
         """Close the session and its connections; without effect the second time."""
         self._closed = True
-        self._deadlines.close()
         session, self._session = self._session, None
         if session is not None and session is not self._given_session:
             await session.close()
@@ -161,7 +163,10 @@ class Transport:
         )
 
     async def exchange(self, request: Request, timeouts: Timeouts) -> Response:
-        """Put `request` on the wire once and read the whole answer, whatever its status; redirects are not followed.
+        """Make one attempt: put `request` on the wire and read the whole answer, whatever its status.
+
+        Redirects are not followed. A request that is idempotent by HTTP (GET, PUT, DELETE) aiohttp itself repeats
+        once when a kept connection turns out to be closed.
 
         Raises:
             ConnectionFailed: the connection could not be opened, or broke.
@@ -172,35 +177,54 @@ class Transport:
         task = asyncio.current_task()
         if task is None:
             raise ClientStateError("a client works inside an asyncio task")
+        cancellations = task.cancelling()
         tracker = aiohttp.UploadTracker()
         if request.body:
             self._deadlines.watch(task, tracker, timeouts.read)
         try:
-            answer = await session.request(
-                request.method,
-                self._url(request),
-                data=request.body and aiohttp.BytesPayload(request.body, content_type=request.content_type),
-                headers=self._request_headers,
-                timeout=self._client_timeout(timeouts, swept=bool(request.body)),
-                allow_redirects=False,
-                raise_for_status=False,
-                proxy=self._proxy,
-                ssl=self._ssl,
-                upload_tracker=tracker,
-            )
-            try:
-                return Response(answer.status, answer.headers, await answer.read())
-            except BaseException:
-                answer.close()
-                raise
+            return await self._answer(session, request, timeouts, tracker)
         except asyncio.CancelledError as error:
             if not self._deadlines.caused_cancellation(task):
-                raise
-            raise _read_timeout(request, _sent(error, request, tracker), timeouts) from error
+                if task.cancelling() > cancellations:
+                    raise
+                caught: BaseException = error  # aiohttp gave the request up: its connector was closed
+            else:
+                caught = TimeoutError()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            self._raise(error, request, tracker, timeouts)
+            if task.cancelling() > cancellations:
+                raise asyncio.CancelledError from None  # it fell into the failure, and is still the caller's
+            caught = error
         finally:
             self._deadlines.forget(task)
+        # Raised out here, because what aiohttp raised holds headers and URLs: it must not be our error's context.
+        raise self._failure(caught, request, tracker, timeouts)
+
+    async def _answer(
+        self, session: aiohttp.ClientSession, request: Request, timeouts: Timeouts, tracker: aiohttp.UploadTracker
+    ) -> Response:
+        body = request.body
+        answer = await session.request(
+            request.method,
+            self._url(request),
+            data=body and aiohttp.BytesPayload(body, content_type=request.content_type),
+            headers=self._request_headers,
+            timeout=self._client_timeout(timeouts, swept=bool(body)),
+            allow_redirects=False,
+            raise_for_status=False,
+            proxy=self._proxy,
+            ssl=self._ssl,
+            upload_tracker=tracker,
+        )
+        try:
+            if body:
+                return Response(answer.status, answer.headers, await _answer_to(body, answer, tracker))
+            async with asyncio.timeout(
+                timeouts.read
+            ):  # the session's own time-out is for silence: a trickle has no end
+                return Response(answer.status, answer.headers, await answer.read())
+        except BaseException:
+            answer.close()
+            raise
 
     def _url(self, request: Request) -> URL:
         if request.message_id is None:
@@ -217,18 +241,36 @@ class Transport:
             self._swept_timeout, self._plain_timeout = _client_timeouts(timeouts)
         return self._swept_timeout if swept else self._plain_timeout
 
-    def _raise(
-        self, error: Exception, request: Request, tracker: aiohttp.UploadTracker, timeouts: Timeouts
-    ) -> NoReturn:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            # A cancellation that fell into a time-out is still the caller's cancellation.
-            raise asyncio.CancelledError from error
+    def _failure(
+        self, error: BaseException, request: Request, tracker: aiohttp.UploadTracker, timeouts: Timeouts
+    ) -> TransportError:
+        sent = _sent(error, request, tracker)
         if self._closed and not isinstance(error, TimeoutError):
-            raise _failure(
-                "the client was closed during the request", request, _sent(error, request, tracker)
-            ) from error
-        raise _transport_error(error, request, _sent(error, request, tracker), timeouts) from error
+            return ConnectionFailed(
+                "the client was closed during the request", sent=sent, message_id=request.message_id
+            )
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            return RequestTimeout(
+                f"no connection to {self._host} within {timeouts.connect:g} s",
+                phase="connect",
+                sent=sent,
+                message_id=request.message_id,
+            )
+        if isinstance(error, TimeoutError):
+            return RequestTimeout(
+                f"{self._host} did not answer within {timeouts.read:g} s",
+                phase="read",
+                sent=sent,
+                message_id=request.message_id,
+            )
+        return ConnectionFailed(_what_failed(error, self._host), sent=sent, message_id=request.message_id)
+
+
+async def _answer_to(body: bytes, answer: aiohttp.ClientResponse, tracker: aiohttp.UploadTracker) -> bytes:
+    """Read the answer, which is none if the request had not left yet: it is what an earlier one left behind."""
+    if tracker.bytes_written < len(body):
+        raise aiohttp.ClientConnectionError
+    return await answer.read()
 
 
 def _client_timeouts(timeouts: Timeouts) -> tuple[aiohttp.ClientTimeout, aiohttp.ClientTimeout]:
@@ -250,33 +292,14 @@ def _sent(error: BaseException, request: Request, tracker: aiohttp.UploadTracker
     return "maybe"
 
 
-def _transport_error(error: Exception, request: Request, sent: Sent, timeouts: Timeouts) -> TransportError:
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return RequestTimeout(
-            f"no connection to the gateway within {timeouts.connect:g} s",
-            phase="connect",
-            sent=sent,
-            message_id=request.message_id,
-        )
-    if isinstance(error, TimeoutError):
-        return _read_timeout(request, sent, timeouts)
+def _what_failed(error: BaseException, host: str) -> str:
+    """Say it without the error's own words, which may hold a URL."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
-        return _failure("the gateway's TLS certificate or handshake was not accepted", request, sent)
+        return f"the TLS certificate or handshake of {host} was not accepted"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"no connection to {host}: its name does not resolve"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return _failure("no connection to the gateway could be opened", request, sent)
+        return f"no connection to {host}: {error.os_error.strerror or type(error.os_error).__name__}"
     if isinstance(error, aiohttp.ClientPayloadError):
-        return _failure("the gateway's answer broke off", request, sent)
-    return _failure(f"the connection to the gateway failed ({type(error).__name__})", request, sent)
-
-
-def _read_timeout(request: Request, sent: Sent, timeouts: Timeouts) -> RequestTimeout:
-    return RequestTimeout(
-        f"the gateway did not answer within {timeouts.read:g} s",
-        phase="read",
-        sent=sent,
-        message_id=request.message_id,
-    )
-
-
-def _failure(text: str, request: Request, sent: Sent) -> ConnectionFailed:
-    return ConnectionFailed(text, sent=sent, message_id=request.message_id)
+        return f"the answer of {host} broke off"
+    return f"the connection to {host} failed ({type(error).__name__})"

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from qlara_async.errors import (
     ConfigurationError,
     DeliveryUnknownError,
     InvalidMessageError,
+    QlaraError,
 )
 from qlara_async.testing.clock import VirtualClock
 
@@ -264,6 +266,81 @@ async def test_a_refused_key_stops_the_job(qlara: QlaraClient, gateway: WireGate
     assert states[0] == "accepted"
     assert set(states[1:]) == {"failed"}
     assert len(gateway.seen) <= 6
+
+
+async def test_a_refused_key_does_not_wait_for_a_slow_source(qlara: QlaraClient, gateway: WireGateway) -> None:
+    gateway.default = answer(401)
+
+    async def slow() -> AsyncIterator[Sms]:
+        yield sms()
+        await asyncio.Event().wait()
+
+    with pytest.raises(AuthenticationError):
+        async with qlara.bulk(slow(), concurrency=4) as job:
+            async for outcome in job:
+                assert outcome.state == "failed"
+
+
+async def test_a_source_that_is_cancelled_from_within_is_an_error(qlara: QlaraClient) -> None:
+    async def source() -> AsyncIterator[Sms]:
+        yield sms()
+        inner = asyncio.create_task(asyncio.Event().wait())
+        inner.cancel()
+        await inner
+
+    with pytest.raises(QlaraError, match="cancelled from within"):
+        await outcomes_of(qlara.bulk(source()))
+
+
+async def test_a_source_that_raised_is_not_drawn_from_again(qlara: QlaraClient) -> None:
+    class Source:
+        drawn = 0
+
+        def __aiter__(self) -> Source:
+            return self
+
+        async def __anext__(self) -> Sms:
+            self.drawn += 1
+            await asyncio.sleep(0)
+            if self.drawn == 3:
+                raise LookupError
+            return sms()
+
+    source = Source()
+    with pytest.raises(LookupError):
+        await outcomes_of(qlara.bulk(source, concurrency=8))
+    assert source.drawn == 3
+
+
+async def test_a_mapping_that_cannot_be_read_is_an_invalid_row(qlara: QlaraClient) -> None:
+    class Broken(dict[str, str]):
+        def items(self) -> Any:
+            raise ZeroDivisionError
+
+    outcomes = await outcomes_of(qlara.bulk([Broken(channel="SMS"), sms()], ordered=True))
+    assert [outcome.state for outcome in outcomes] == ["invalid", "accepted"]
+
+
+async def test_two_tasks_cannot_take_the_outcomes_of_one_job(qlara: QlaraClient, gateway: WireGateway) -> None:
+    gateway.default = hang
+    async with qlara.bulk([sms()]) as job:
+        first = asyncio.create_task(anext(job))
+        await asyncio.sleep(0)
+        with pytest.raises(ClientStateError, match="one task"):
+            await anext(job)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+
+
+async def test_an_ordered_job_cut_short_gives_what_it_has_in_order(qlara: QlaraClient, gateway: WireGateway) -> None:
+    gateway.script = [accept, answer(401)]
+    seen = []
+    with pytest.raises(AuthenticationError):
+        async with qlara.bulk(many(100), concurrency=3, ordered=True) as job:
+            async for outcome in job:
+                seen.append(outcome.index)
+    assert seen == sorted(seen)
+    assert len(seen) == job.summary.done
 
 
 async def test_a_closed_client_ends_the_job_with_its_error(qlara: QlaraClient) -> None:

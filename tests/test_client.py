@@ -130,6 +130,12 @@ class TestConfiguration:
             {"api_key": "k", "base_url": "lora-api.agiletelecom.com"},
             {"api_key": "k", "base_url": "https://host:x/api"},
             {"api_key": "k", "base_url": "https://host/api?x=1"},
+            {"api_key": "k", "base_url": "https://me:secret@host/api"},
+            {"api_key": "k", "retry": 3},
+            {"api_key": "k", "timeouts": 5.0},
+            {"api_key": "k", "rate_limit": 50},
+            {"api_key": "k", "rate_limit": RateLimit.TRIAL, "limiter": Limiter()},
+            {"api_key": "k", "on_event": asyncio.sleep},
         ],
     )
     def test_what_cannot_work_is_refused(self, options: dict[str, object]) -> None:
@@ -144,6 +150,11 @@ class TestConfiguration:
             lambda: RetryPolicy(max_attempts=0),
             lambda: RetryPolicy(max_wait=-1),
             lambda: RateLimit(per_second=0, per_minute=1),
+            lambda: RateLimit(per_second=2.5, per_minute=100),  # type: ignore[arg-type]
+            lambda: Timeouts(read=float("nan")),
+            lambda: Timeouts(read=None),  # type: ignore[arg-type]
+            lambda: RetryPolicy(max_elapsed=float("inf")),
+            lambda: RetryPolicy(max_attempts=1.5),  # type: ignore[arg-type]
         ):
             with pytest.raises(ConfigurationError):
                 wrong()
@@ -244,6 +255,16 @@ class TestOperations:
             await qlara.sms.send(destination="340", sender="ACME", body="Ciao")
         assert gateway.seen == []
 
+    @pytest.mark.parametrize("thing", [{"channel": "SMS"}, "x", None, [sms()]])
+    async def test_what_is_no_message_is_refused(self, thing: object, qlara: QlaraClient) -> None:
+        with pytest.raises(InvalidMessageError, match="send takes"):
+            await qlara.send(thing)  # type: ignore[arg-type]
+
+    async def test_options_of_the_wrong_type_are_refused(self, qlara: QlaraClient) -> None:
+        for options in ({"retry": 3}, {"timeouts": 5}, {"priority": "urgent"}):
+            with pytest.raises(ConfigurationError):
+                qlara.with_options(**options)  # type: ignore[arg-type]
+
     async def test_the_status_of_one_message(self, qlara: QlaraClient, gateway: WireGateway) -> None:
         gateway.script = [
             answer(200, b'{"customerMessageId":"a/../b","deliveryStatus":"DELIVERED","x":1}'),
@@ -275,8 +296,9 @@ class TestOperations:
 
     async def test_statuses_of_no_ids_cost_no_request(self, qlara: QlaraClient, gateway: WireGateway) -> None:
         assert await qlara.messages.statuses([], channel="SMS") == {}
-        with pytest.raises(ConfigurationError):
-            await qlara.messages.statuses(["a,b"], channel="SMS")
+        for wrong in (["a,b"], "abc", [7]):
+            with pytest.raises(ConfigurationError):
+                await qlara.messages.statuses(wrong, channel="SMS")  # type: ignore[arg-type]
         assert gateway.seen == []
 
     async def test_registering_a_callback_posts_and_on_409_puts(self, qlara: QlaraClient, gateway: WireGateway) -> None:

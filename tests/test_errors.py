@@ -12,6 +12,8 @@ from qlara_async.errors import (
     ApiError,
     DeliveryUnknownError,
     InvalidMessageError,
+    JournalLockedError,
+    JournalMismatchError,
     MessageRejectedError,
     QlaraError,
     RateLimitError,
@@ -38,6 +40,10 @@ def specimen(kind: type[QlaraError]) -> QlaraError:
         return kind("late", phase="read", sent="maybe", attempts=2, message_id="m-1")
     if issubclass(kind, TransportError):
         return kind("broke", sent="no", attempts=2, message_id="m-1")
+    if issubclass(kind, JournalLockedError):
+        return kind("in use", pid=7, host="here", since=5.0)
+    if issubclass(kind, JournalMismatchError):
+        return kind(7)
     if issubclass(kind, InvalidMessageError):
         return kind("must be E.164", field="destination")
     return kind("why")

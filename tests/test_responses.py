@@ -70,7 +70,31 @@ def test_a_fallback_channel_that_took_it_is_enough() -> None:
     assert receipt_of(response(answer), SEND, Channel.WHATSAPP, attempts=1).parts == 1
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"\xff", b'{"a":'])
+def test_a_2xx_without_results_is_a_success() -> None:
+    assert receipt_of(response({"messageId": "m-1"}, 202), SEND, Channel.SMS, attempts=1).results == {}
+    assert receipt_of(response({}), SEND, Channel.SMS, attempts=1).message_id == "m-1"
+
+
+def test_a_refusal_outside_of_results_is_one() -> None:
+    with pytest.raises(MessageRejectedError, match="blocked"):
+        receipt_of(response({"accepted": False, "reasons": ["blocked"]}), SEND, Channel.SMS, attempts=1)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"\xff",
+        b'{"a":',
+        b'{"status":"error","message":"x"}',
+        b'{"error":"x"}',
+        b'{"results":{"sms":{}}}',
+        b'{"results":{"sms":{"accepted":null}}}',
+        b'{"results":{"sms":{"accepted":0}}}',
+    ],
+)
 def test_a_2xx_that_says_nothing_is_no_receipt(body: bytes) -> None:
     with pytest.raises(UndecodableAnswerError):
         receipt_of(response(body), SEND, Channel.SMS, attempts=1)
@@ -84,7 +108,7 @@ def test_a_2xx_that_says_nothing_is_no_receipt(body: bytes) -> None:
 def test_no_json_object_breaks_the_reading_of_an_answer(results: object) -> None:
     try:
         receipt_of(response({"results": results, "simulation": results}), SEND, Channel.SMS, attempts=1)
-    except MessageRejectedError:
+    except (MessageRejectedError, UndecodableAnswerError):
         return
 
 

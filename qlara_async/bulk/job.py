@@ -56,6 +56,7 @@ class BulkJob:
         self._next_index = 0
         self._workers: list[asyncio.Task[None]] = []
         self._working = 0
+        self._drawing: set[asyncio.Task[object] | None] = set()
         self._stopping = False
         self._error: Exception | None = None
         self._states = dict.fromkeys(OutcomeState, 0)
@@ -164,10 +165,13 @@ class BulkJob:
                 if self._stopping:
                     return
                 self._room -= 1
-                item = await self._source.draw()
+                item = await self._draw()
                 self._done(await self._outcome_of(self._source.drawn - 1, item))
         except StopAsyncIteration:
             self._stop(None)
+        except asyncio.CancelledError:
+            if not self._stopping:  # not our doing: something that the source or the client awaited was cancelled
+                self._stop(QlaraError("the bulk job was cancelled from within its source"))
         except Exception as error:  # the source's own error, a closed client, or a bug: the consumer must see it
             self._stop(error)
         finally:
@@ -175,11 +179,22 @@ class BulkJob:
             if self._working == 0:
                 self._tell_consumer()
 
+    async def _draw(self) -> object:
+        task = asyncio.current_task()
+        self._drawing.add(task)
+        try:
+            return await self._source.draw()
+        finally:
+            self._drawing.discard(task)
+
     async def _outcome_of(self, index: int, item: object) -> Outcome:
         try:
             message = message_from_row(item)
         except InvalidMessageError as error:
             return Outcome(index=index, item=item, state=OutcomeState.INVALID, error=error)
+        except Exception as error:  # a mapping of the caller's own making
+            broken = InvalidMessageError(f"the row cannot be read ({type(error).__name__})")
+            return Outcome(index=index, item=item, state=OutcomeState.INVALID, error=broken)
         try:
             receipt = await self._send(message)
         except ClientStateError:
@@ -204,10 +219,14 @@ class BulkJob:
 
     def _stop(self, error: Exception | None) -> None:
         self._stopping = True
+        self._source.stop()
+        if error is not None:
+            self._error = self._error or error
+            for task in self._drawing - {asyncio.current_task()}:
+                if task is not None:
+                    task.cancel()  # a source that is slow to yield must not hold the end up
         while self._blocked:
             _wake(self._blocked)
-        if self._error is None:
-            self._error = error
 
 
 def _wake(waiters: deque[asyncio.Future[None]]) -> None:

@@ -27,20 +27,26 @@ class Source:
         else:
             raise ConfigurationError("a bulk source is an iterable or async iterable of messages or mappings")
         self._lock = asyncio.Lock()
+        self._stopped = False
         self.drawn = 0
 
     async def draw(self) -> object:
-        """Return the next item; `drawn` counts it. Raises ``StopAsyncIteration`` at the end."""
+        """Return the next item; `drawn` counts it. Raises ``StopAsyncIteration`` at the end, and once stopped."""
         if self._items is not None:
             for item in self._items:
                 self.drawn += 1
                 return item
         if self._async_items is not None:
             async with self._lock:  # an async generator cannot be advanced by two tasks at once
-                item = await anext(self._async_items)
-            self.drawn += 1
-            return item
+                if not self._stopped:
+                    item = await anext(self._async_items)
+                    self.drawn += 1
+                    return item
         raise StopAsyncIteration
+
+    def stop(self) -> None:
+        """Draw nothing more."""
+        self._stopped = True
 
     async def close(self) -> None:
         """Close a generator, so that what it holds is freed now and not at some later collection."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import ClassVar
 
@@ -33,8 +34,9 @@ class RateLimit(msgspec.Struct, frozen=True):
     per_minute: int
 
     def __post_init__(self) -> None:
-        if self.per_second < 1 or self.per_minute < 1:
-            raise ConfigurationError("a RateLimit needs at least 1 request per second and per minute")
+        for count in (self.per_second, self.per_minute):
+            if type(count) is not int or count < 1:
+                raise ConfigurationError("a RateLimit is in whole requests, at least 1 per second and per minute")
 
 
 RateLimit.PRODUCTION = RateLimit(per_second=50, per_minute=1000)
@@ -53,8 +55,9 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     read: float = 30.0
 
     def __post_init__(self) -> None:
-        if self.connect <= 0 or self.read <= 0:
-            raise ConfigurationError("time-outs are in seconds and must be above 0")
+        for seconds in (self.connect, self.read):
+            if not _is_seconds(seconds) or seconds == 0:
+                raise ConfigurationError("time-outs are in seconds and must be above 0")
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +80,11 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     settle: float = 10.0
 
     def __post_init__(self) -> None:
-        if self.max_attempts < 1:
-            raise ConfigurationError("RetryPolicy.max_attempts counts the first attempt: it must be at least 1")
-        if self.max_wait < 0 or self.max_elapsed < 0 or self.settle < 0:
+        if type(self.max_attempts) is not int or self.max_attempts < 1:
+            raise ConfigurationError("RetryPolicy.max_attempts counts the first attempt: it is a whole number from 1")
+        if not all(map(_is_seconds, (self.max_wait, self.max_elapsed, self.settle))):
             raise ConfigurationError("RetryPolicy times are in seconds and must not be negative")
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, int | float) and 0 <= value < math.inf

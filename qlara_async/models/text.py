@@ -227,7 +227,7 @@ def check_int(value: object, field: str) -> None:
 
 def check_aware(value: object, field: str) -> None:
     """Require a datetime that knows its offset from UTC."""
-    if not isinstance(value, datetime) or value.utcoffset() is None:
+    if not isinstance(value, datetime) or value.utcoffset() is None or not 1 < value.year < 9999:
         raise InvalidMessageError("must be a datetime with a time zone", field=field)
 
 

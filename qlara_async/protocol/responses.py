@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import unquote, unquote_plus
 
 import msgspec
 
@@ -80,12 +81,13 @@ class Response(msgspec.Struct, frozen=True, gc=False):
 def receipt_of(response: Response, request: Request, channel: Channel, *, attempts: int) -> Receipt:
     """Read the answer to a send.
 
-    ``results`` may be an object keyed by channel or an array of entries with ``channel``. A message is refused when
-    there are entries and none is accepted: a fallback channel that took it is enough.
+    ``results`` may be an object keyed by channel or an array of entries with ``channel``. A fallback channel that
+    took the message is enough. A 2xx that names no results is a success, by the rule that any 2xx is, unless it
+    speaks of an error.
 
     Raises:
         MessageRejectedError: 2xx with ``accepted: false``.
-        UndecodableAnswerError: the body is not a JSON object, so nothing says whether the message was accepted.
+        UndecodableAnswerError: nothing says whether the message was accepted.
     """
     results, simulation = _read_send_answer(response)
     if results and not any(result.accepted for result in results.values()):
@@ -108,7 +110,7 @@ def receipt_of(response: Response, request: Request, channel: Channel, *, attemp
 class _SendAnswer(msgspec.Struct, gc=False):
     """The documented shape, which nearly every answer has: decoded in one step."""
 
-    results: dict[str, ChannelResult]
+    results: dict[str, ChannelResult] = {}
     simulation: bool = False
 
 
@@ -121,29 +123,44 @@ def _read_send_answer(response: Response) -> tuple[dict[str, ChannelResult], boo
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         answer = _decode(response.body)
     else:
-        return {key.upper(): result for key, result in documented.results.items()}, documented.simulation
-    if isinstance(answer, dict):
-        return _results(answer.get("results")), answer.get("simulation") is True
-    raise UndecodableAnswerError(
-        "the answer to a send is not a JSON object", status=response.status, body=response.body
-    )
+        if documented.results:
+            return {key.upper(): result for key, result in documented.results.items()}, documented.simulation
+        answer = _decode(response.body)
+    if not isinstance(answer, dict):
+        raise _undecodable("the answer to a send is not a JSON object", response)
+    results = _results(answer, response)
+    if not results and (answer.get("error") or str(answer.get("status")).lower() in {"error", "fail"}):
+        raise _undecodable("the answer to a send speaks of an error and not of acceptance", response)
+    return results, answer.get("simulation") is True
 
 
-def _results(results: Any) -> dict[str, ChannelResult]:
+def _undecodable(text: str, response: Response) -> UndecodableAnswerError:
+    return UndecodableAnswerError(text, status=response.status, body=response.body)
+
+
+def _results(answer: dict[str, Any], response: Response) -> dict[str, ChannelResult]:
+    results = answer.get("results")
     if isinstance(results, dict):
         entries = list(results.items())
     elif isinstance(results, list):
         entries = [(item.get("channel"), item) for item in results if isinstance(item, dict)]
     else:
-        return {}
-    return {str(key).upper(): _result(entry) for key, entry in entries if isinstance(entry, dict)}
+        entries = [("", answer)] if "accepted" in answer else []
+    verdicts = {str(key).upper(): (_accepted(entry), entry) for key, entry in entries if isinstance(entry, dict)}
+    told = [accepted for accepted, _ in verdicts.values()]
+    if None in told and True not in told:
+        raise _undecodable("an entry of results does not say whether it was accepted", response)
+    return {key: _result(accepted is True, entry) for key, (accepted, entry) in verdicts.items()}
 
 
-def _result(entry: dict[str, Any]) -> ChannelResult:
-    accepted = entry.get("accepted", True)
+def _accepted(entry: dict[str, Any]) -> bool | None:
+    return {"true": True, "false": False}.get(str(entry.get("accepted")).lower())
+
+
+def _result(accepted: bool, entry: dict[str, Any]) -> ChannelResult:
     parts, unicode, reasons = entry.get("parts"), entry.get("unicode"), entry.get("reasons")
     return ChannelResult(
-        accepted=accepted is not False and str(accepted).lower() != "false",
+        accepted=accepted,
         parts=parts if type(parts) is int else None,
         unicode=unicode if type(unicode) is bool else None,
         reasons=tuple(map(_as_text, reasons)) if isinstance(reasons, list) else (),
@@ -237,12 +254,12 @@ def error_of(
     """
     body = _decode(response.body)
     fields = body if isinstance(body, dict) else {}
-    code = fields.get("code")
+    private = [*_private_values(request), *secrets]
     kind = _ERRORS.get(response.status) or (ServerError if response.status >= 500 else ApiError)
     error = kind(
         response.status,
-        code=code if isinstance(code, int | str) and not isinstance(code, bool) else None,
-        detail=scrub(_detail(body, response), [*_private_values(request), *secrets]),
+        code=_code(fields.get("code"), private),
+        detail=scrub(_detail(body, response), private),
         retry_after=_retry_after(response.headers, fields, now),
         attempts=attempts,
         message_id=request.message_id,
@@ -251,6 +268,12 @@ def error_of(
     if isinstance(error, RateLimitError) and error.retry_after is not None:
         error.retry_at = now + error.retry_after
     return error
+
+
+def _code(code: Any, private: Iterable[str]) -> int | str | None:
+    if isinstance(code, str):
+        return scrub(code, private)
+    return code if isinstance(code, int) and not isinstance(code, bool) else None
 
 
 def _detail(body: Any, response: Response) -> str:
@@ -264,9 +287,15 @@ def _detail(body: Any, response: Response) -> str:
 
 
 def _private_values(request: Request) -> Iterable[str]:
-    if request.body is not None:
-        yield from strings_in(_decode(request.body))
-    yield request.query
+    yield unquote_plus(request.query)
+    if request.message_id is None:
+        yield from unquote(request.path).split("/")[4:]  # below /partner-gateway/v1/{resource}
+    if request.body is None:
+        return
+    values = _decode(request.body)
+    if values is None:
+        yield unquote_plus(request.body.decode("utf-8", "replace"))
+    yield from strings_in(values)
 
 
 def _retry_after(headers: Mapping[str, str], fields: dict[str, Any], now: float) -> float | None:
@@ -292,7 +321,7 @@ def _seconds(value: Any) -> float | None:
         return None
     try:
         seconds = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return max(0.0, seconds) if seconds < _EPOCH_FROM else None
 

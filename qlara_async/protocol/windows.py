@@ -82,6 +82,8 @@ class GrantWindows:
 
         Only grants made without any rate (`None`) are not counted afterwards.
         """
+        if rate is not None and not isinstance(rate, RateLimit):
+            raise ConfigurationError("a rate is a RateLimit, or None for any number")
         self._rate = rate
         if rate is None:
             self._interactive = self._bulk = (_ENDLESS, _ENDLESS)
