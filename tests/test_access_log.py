@@ -159,7 +159,9 @@ def test_records_made_by_others_are_redacted_too(dump: Dump) -> None:
         extra={"nested": {"path": f"/qlara/{TOKEN}"}},
     )
     access.info("no target: 100%")
+    access.info("", extra={"first_request_line": f"POST http://here/qlara/{TOKEN} HTTP/1.1"})
     release()
+    assert f"POST http://here/qlara/{REDACTED} HTTP/1.1" in dump.shown[2]
     assert TOKEN not in dump.shown[0]
     assert dump.shown[0].startswith(f"served /qlara/{REDACTED} in 5 ms to '/qlara/{REDACTED}")
     assert dump.shown[1].startswith("no target: 100%")

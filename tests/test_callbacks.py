@@ -294,6 +294,11 @@ def test_a_media_key_that_could_leave_its_path_is_dropped(key: object) -> None:
     assert msgspec.json.decode(event.raw)["mediaKey"] == key
 
 
+def test_parts_count_from_one() -> None:
+    event = delivery(numPart=0, totalParts=2)
+    assert (event.part, event.total_parts) == (None, 2)
+
+
 @pytest.mark.parametrize(
     ("content_type", "kind"),
     [

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qlara_async.errors import ConfigurationError
@@ -103,6 +103,7 @@ async def test_handlers_are_matched_when_the_conflict_is_known() -> None:
 async def test_a_polled_event_never_conflicts_whichever_comes_first() -> None:
     inbox = await started()
     assert await put(inbox, delivery("a", price=0.1), polled("a")) == [ACCEPTED, DUPLICATE]
+    assert await put(inbox, polled("a", price=0.3)) == [DUPLICATE]
     assert await put(inbox, polled("b"), delivery("b", price=0.1), polled("b")) == [ACCEPTED, DUPLICATE, DUPLICATE]
     assert await put(inbox, delivery("b", price=0.2)) == [CONFLICT]
 
@@ -153,11 +154,13 @@ async def test_identities_are_forgotten_after_their_time() -> None:
 async def test_a_redelivery_does_not_prolong_the_memory() -> None:
     clock = VirtualClock(jump=False)
     inbox = await started(clock=clock, dedup_ttl=100)
-    await put(inbox, delivery())
+    await put(inbox, delivery("a"))
     await clock.advance(60)
-    assert await put(inbox, delivery()) == [DUPLICATE]
+    assert await put(inbox, delivery("a"), delivery("b")) == [DUPLICATE, ACCEPTED]
     await clock.advance(40)
-    assert await put(inbox, delivery()) == [ACCEPTED]
+    assert await put(inbox, delivery("a"), delivery("b")) == [ACCEPTED, DUPLICATE]
+    await clock.advance(60)
+    assert await put(inbox, delivery("a"), delivery("b")) == [DUPLICATE, ACCEPTED]
 
 
 async def test_the_oldest_identity_is_forgotten_first_when_there_are_too_many() -> None:
@@ -209,7 +212,25 @@ async def test_work_wakes_as_many_takers_as_it_needs() -> None:
     assert sorted(str(work.event.message_id) for work in works) == ["a", "b", "c"]
 
 
-@given(st.lists(st.sampled_from(["put", "take", "cancel", "turn"]), max_size=40))
+@pytest.mark.parametrize("when", ["before the work comes", "after it was woken"])
+async def test_g12_another_taker_gets_the_work_of_one_that_was_cancelled(when: str) -> None:
+    inbox = await started()
+    patient = asyncio.create_task(inbox.take())
+    hasty = asyncio.create_task(inbox.take())
+    await asyncio.sleep(0)
+    if when == "after it was woken":
+        await put(inbox, delivery())
+        hasty.cancel()
+    else:
+        hasty.cancel()
+        await put(inbox, delivery())
+    for _ in range(4):
+        await asyncio.sleep(0)
+    assert (hasty.cancelled(), patient.done()) == (True, True)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.sampled_from(["put", "take", "cancel", "turn"]), min_size=3, max_size=40))
 def test_g12_no_work_is_lost_when_takers_are_cancelled(steps: list[str]) -> None:
     async def run() -> None:
         inbox = await started()
@@ -225,11 +246,14 @@ def test_g12_no_work_is_lost_when_takers_are_cancelled(steps: list[str]) -> None
                 takers[-1].cancel()
             elif step == "turn":
                 await asyncio.sleep(0)
-        takers += [asyncio.create_task(inbox.take()) for _ in range(count)]
         for _ in range(3 * len(takers) + 3):
             await asyncio.sleep(0)
-        taken = [taker.result() for taker in takers if taker.done() and not taker.cancelled()]
-        assert sorted(work.ticket for work in taken) == list(range(1, count + 1))
+        taken = [taker.result().ticket for taker in takers if taker.done() and not taker.cancelled()]
+        waiting = [taker for taker in takers if not taker.done()]
+        assert not waiting or len(taken) == count
+        while len(taken) < count:
+            taken.append((await inbox.take()).ticket)
+        assert sorted(taken) == list(range(1, count + 1))
         for taker in takers:
             taker.cancel()
         await asyncio.gather(*takers, return_exceptions=True)

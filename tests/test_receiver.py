@@ -365,6 +365,20 @@ async def test_callbacks_that_arrive_during_the_shutdown_get_a_503(no_task_left:
     assert (receiver.stats().handled, receiver.stats().accepted) == (1, 2)
 
 
+async def test_a_body_that_ends_after_the_drain_timeout_is_not_acknowledged(no_task_left: None) -> None:
+    receiver = make(drain_timeout=0)
+    async with mounted(receiver) as service:
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        writer.write(head(f"/qlara/{TOKEN}", "Content-Length: 10"))
+        await service.post(f"/qlara/{TOKEN}", delivery())
+        await receiver.drain()
+        writer.write(b'{"a":"bc"}')
+        assert (await reader.readline()).startswith(b"HTTP/1.1 503")
+        writer.close()
+        await writer.wait_closed()
+    assert receiver.stats().accepted == 1
+
+
 async def test_it_starts_with_the_first_request_where_startup_hooks_do_not_run(no_task_left: None) -> None:
     receiver = make()
     events = note(receiver)

@@ -138,7 +138,7 @@ async def test_an_async_hook_is_awaited_and_its_own_failure_harms_nobody(
 
     @receiver.on_error
     async def failed(error: BaseException, event: Event, handler: str) -> None:
-        await asyncio.sleep(0)
+        await turns(100)
         told.append(handler)
         raise RuntimeError(CANARY)
 
@@ -153,6 +153,20 @@ async def test_an_async_hook_is_awaited_and_its_own_failure_harms_nobody(
     assert sorted(told) == ["broken", "broken", "picky", "picky"]
     assert "RuntimeError" in caplog.text
     assert CANARY not in caplog.text
+
+
+async def test_idle_waits_for_the_hook_of_a_predicate(receiver: WebhookReceiver) -> None:
+    told: list[str] = []
+
+    @receiver.on_error
+    async def failed(error: BaseException, event: Event, handler: str) -> None:
+        await turns()
+        told.append(handler)
+
+    receiver.on_delivery(fail, name="picky")(Gate())
+    await post(receiver)
+    await receiver.idle()
+    assert told == ["picky"]
 
 
 async def test_a_handler_of_two_arguments_gets_a_context(receiver: WebhookReceiver) -> None:

@@ -268,12 +268,7 @@ def _guess_type(callback: _Callback) -> str:
 def _delivery(callback: _Callback, raw: bytes, received_at: datetime) -> Event:
     status, code = _outcome(callback)
     return Delivery(
-        channel=_CHANNELS.get(callback.channel) or _channel(callback.channel),
-        message_id=callback.message_id or None,
-        customer_message_id=callback.customer_message_id or None,
-        occurred_at=_occurred_at(callback),
-        received_at=received_at,
-        raw=raw,
+        **_common(callback, raw, received_at),
         status=status,
         status_code=code,
         destination=callback.destination or callback.phone_number or None,
@@ -286,12 +281,7 @@ def _delivery(callback: _Callback, raw: bytes, received_at: datetime) -> Event:
 
 def _read(callback: _Callback, raw: bytes, received_at: datetime) -> Event:
     return Read(
-        channel=_CHANNELS.get(callback.channel) or _channel(callback.channel),
-        message_id=callback.message_id or None,
-        customer_message_id=callback.customer_message_id or None,
-        occurred_at=_occurred_at(callback),
-        received_at=received_at,
-        raw=raw,
+        **_common(callback, raw, received_at),
         destination=callback.destination or callback.phone_number or None,
     )
 
@@ -301,12 +291,7 @@ def _inbound(callback: _Callback, raw: bytes, received_at: datetime) -> Event:
     media = _media(callback, content)
     caption = media.caption if media else None
     return Inbound(
-        channel=_CHANNELS.get(callback.channel) or _channel(callback.channel),
-        message_id=callback.message_id or None,
-        customer_message_id=callback.customer_message_id or None,
-        occurred_at=_occurred_at(callback),
-        received_at=received_at,
-        raw=raw,
+        **_common(callback, raw, received_at),
         source=callback.source or callback.from_ or callback.originator or None,
         destination=callback.destination or callback.to or None,
         text=callback.text or content.text or caption or "",
@@ -318,12 +303,7 @@ def _inbound(callback: _Callback, raw: bytes, received_at: datetime) -> Event:
 def _unknown(callback: _Callback, raw: bytes, received_at: datetime) -> Event:
     event_type = _word(callback.event_type)
     return UnknownEvent(
-        channel=_CHANNELS.get(callback.channel) or _channel(callback.channel),
-        message_id=callback.message_id or None,
-        customer_message_id=callback.customer_message_id or None,
-        occurred_at=_occurred_at(callback),
-        received_at=received_at,
-        raw=raw,
+        **_common(callback, raw, received_at),
         event_type=event_type,
         reason="unknown event type" if event_type else "no event type",
     )
@@ -336,8 +316,16 @@ _BUILDERS: dict[str, Callable[[_Callback, bytes, datetime], Event]] = {
 }
 
 
-def _channel(value: str | None) -> Channel | str:
-    return parse_channel(value) if value else ""
+def _common(callback: _Callback, raw: bytes, received_at: datetime) -> dict[str, Any]:
+    channel = callback.channel
+    return {
+        "channel": _CHANNELS.get(channel) or parse_channel(channel or ""),
+        "message_id": callback.message_id or None,
+        "customer_message_id": callback.customer_message_id or None,
+        "occurred_at": _occurred_at(callback),
+        "received_at": received_at,
+        "raw": raw,
+    }
 
 
 def _outcome(callback: _Callback) -> tuple[DeliveryStatus, int | str | None]:

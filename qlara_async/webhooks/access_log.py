@@ -63,16 +63,13 @@ def _redact_value(value: Any, prefix: str) -> Any:
 
 
 def _redact_line(line: Any, prefix: str) -> Any:
-    if not isinstance(line, str) or line.count(" ") < 2:
-        return _redact_value(line, prefix)
+    if not isinstance(line, str):
+        return line
     method, _, rest = line.partition(" ")
     target, _, version = rest.rpartition(" ")
-    origin, path = "", target
-    if "://" in target and not target.startswith("/"):
-        scheme, _, remainder = target.partition("://")
-        host, slash, tail = remainder.partition("/")
-        origin, path = f"{scheme}://{host}", slash + tail
-    return f"{method} {origin}{_redact_path(path, prefix)} {version}"
+    if not target.startswith("/"):
+        return _redact_text(line, prefix)
+    return f"{method} {_redact_path(target, prefix)} {version}"
 
 
 def _redact_text(text: str, prefix: str) -> str:
