@@ -4,6 +4,9 @@ Out: `QlaraClient`, which pipelines sends under a rate limiter. In: `qlara_async
 that dispatches callbacks to handlers. To try both without an account: `qlara_async.sandbox`.
 """
 
+import importlib
+from typing import TYPE_CHECKING
+
 from ._version import __version__
 from .bulk.job import BulkJob
 from .bulk.outcome import BulkSummary, Outcome, OutcomeState
@@ -23,6 +26,9 @@ from .models.telemetry import (
 )
 from .models.text import Segments
 
+if TYPE_CHECKING:
+    from .bulk.journal import Journal
+
 __all__ = [
     "Answer",
     "BulkJob",
@@ -34,6 +40,7 @@ __all__ = [
     "DeliveryStatus",
     "FallbackRcs",
     "FallbackSms",
+    "Journal",
     "Limiter",
     "LimiterPaused",
     "LimiterWaited",
@@ -58,3 +65,13 @@ __all__ = [
     "WhatsAppTemplate",
     "__version__",
 ]
+
+_LAZY = {"Journal": "qlara_async.bulk.journal"}
+"""What brings SQLite, or a receiver, is imported when it is asked for."""
+
+
+def __getattr__(name: str) -> object:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(module), name)

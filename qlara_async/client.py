@@ -10,12 +10,13 @@ import ssl as ssl_module
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 
 from ._version import __version__
 from .bulk.job import BulkJob
+from .bulk.outcome import OnUnknown
 from .clock import Clock, SystemClock
 from .errors import ConfigurationError
 from .limiter import Limiter
@@ -30,6 +31,9 @@ from .sending.channels import ChannelSender
 from .sending.lookups import Lookups
 from .sending.sends import ReceiptListener, Sender
 from .transport import Credentials, Transport
+
+if TYPE_CHECKING:
+    from .bulk.journalled import JournalledDelivery
 
 __all__ = ["DEFAULT_BASE_URL", "QlaraClient"]
 
@@ -214,6 +218,8 @@ class QlaraClient:
         *,
         concurrency: int = 32,
         ordered: bool = False,
+        journal: str | os.PathLike[str] | None = None,
+        on_unknown: OnUnknown = "keep",
     ) -> BulkJob:
         """Send everything `source` yields: messages, or mappings such as the rows of a ``csv.DictReader``.
 
@@ -224,14 +230,44 @@ class QlaraClient:
             concurrency: messages in flight at once. Rate × round-trip time is enough: 32 serves 50 a second up to 0.6
                 s.
             ordered: yield outcomes in the order of the source instead of as they come.
+            journal: a file that lets the job be run again, with the same source, after a crash or an end of any kind:
+                what is final in it comes back with ``resumed=True``, what was in flight is looked up, the rest is
+                sent.
+            on_unknown: what to do on such a rerun with messages that stay unknown after another look-up: ``"keep"``
+                them so, or ``"resend"`` them, at the risk that they arrive twice.
 
         Returns:
             A job: ``async with qlara.bulk(rows) as job: async for outcome in job: …``. Its loop raises what the source
-            raised, and ``AuthenticationError`` once the gateway refuses the key.
+            raised, ``AuthenticationError`` once the gateway refuses the key, and a `JournalError` when the journal
+            cannot be used or the source is not the one it was begun with.
         """
         options = CallOptions(timeouts=self._options.timeouts, retry=self._options.retry, priority=Priority.BULK)
-        send = partial(self._sender.send, options)
-        return BulkJob(source, send, concurrency=concurrency, ordered=ordered, clock=self._clock)
+        if on_unknown not in {"keep", "resend"}:
+            raise ConfigurationError('on_unknown is "keep" or "resend"')
+        return BulkJob(
+            source,
+            partial(self._sender.send, options),
+            concurrency=concurrency,
+            ordered=ordered,
+            clock=self._clock,
+            journalled=None if journal is None else self._by_journal(journal, options, on_unknown),
+        )
+
+    def _by_journal(
+        self, path: str | os.PathLike[str], options: CallOptions, on_unknown: OnUnknown
+    ) -> JournalledDelivery:
+        from .bulk.journal import JournalWriter  # noqa: PLC0415 — SQLite is for those who use it
+        from .bulk.journalled import JournalledDelivery  # noqa: PLC0415
+
+        return JournalledDelivery(
+            JournalWriter(path, clock=self._clock),
+            self._sender,
+            self._lookups,
+            self._limiter,
+            options=options,
+            clock=self._clock,
+            on_unknown=on_unknown,
+        )
 
     async def request(
         self,

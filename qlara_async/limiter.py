@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import TypeAlias
 
 from .clock import Clock, SystemClock, Timer
@@ -148,6 +149,11 @@ class Limiter:
         """Return a token that was not used: nothing was sent on the grant of that time. Once per grant."""
         self._windows.give_back(granted)
         self._serve()
+
+    def count_earlier(self, grants: Iterable[float]) -> None:
+        """Count grants of those monotonic times as made: an earlier process with the same key sent on them."""
+        self._windows.count_earlier(grants)
+        self._arm()
 
     def pause_until(self, when: float) -> None:
         """Grant nothing before the monotonic time `when`.

@@ -6,14 +6,18 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from ..clock import Clock
-from ..errors import AuthenticationError, ClientStateError, ConfigurationError, InvalidMessageError, QlaraError
+from ..errors import AuthenticationError, ClientStateError, ConfigurationError, QlaraError
 from ..models.answers import Receipt
 from ..models.message import Message
 from .outcome import BulkSummary, Outcome, OutcomeState, state_of
-from .rows import message_from_row
+from .rows import Row, read_row
 from .source import Source
+
+if TYPE_CHECKING:  # it brings SQLite, which a job without a journal does without
+    from .journalled import JournalledDelivery
 
 __all__ = ["BulkJob"]
 
@@ -40,6 +44,7 @@ class BulkJob:
         concurrency: int,
         ordered: bool,
         clock: Clock,
+        journalled: JournalledDelivery | None = None,
     ) -> None:
         if concurrency < 1:
             raise ConfigurationError("concurrency must be at least 1")
@@ -48,6 +53,9 @@ class BulkJob:
         self._concurrency = concurrency
         self._ordered = ordered
         self._clock = clock
+        self._journalled = journalled
+        self._in_order = asyncio.Lock()
+        self._missing = 0
         self._room = _WINDOW_PER_WORKER * concurrency
         self._blocked: deque[asyncio.Future[None]] = deque()
         self._outcomes: deque[Outcome] = deque()
@@ -82,6 +90,7 @@ class BulkJob:
             drawn=self._source.drawn,
             in_flight=self._source.drawn - done,
             resumed=self._resumed,
+            missing=self._missing,
             elapsed=0.0 if self._began is None else now - self._began,
         )
 
@@ -89,6 +98,8 @@ class BulkJob:
         if self._began is not None:
             raise ClientStateError("a bulk job runs once: call client.bulk(…) again")
         self._began = self._clock.monotonic()
+        if self._journalled is not None:
+            await self._journalled.open()
         self._working = self._concurrency
         self._workers = [asyncio.create_task(self._work()) for _ in range(self._concurrency)]
         return self
@@ -104,6 +115,8 @@ class BulkJob:
         finally:
             self._stop_clock()
             await self._source.close()
+            if self._journalled is not None:
+                await self._journalled.close()
 
     def __aiter__(self) -> BulkJob:
         if self._began is None:
@@ -165,8 +178,8 @@ class BulkJob:
                 if self._stopping:
                     return
                 self._room -= 1
-                item = await self._draw()
-                self._done(await self._outcome_of(self._source.drawn - 1, item))
+                row = await self._next_row()
+                self._done(await self._deliver(row))
         except StopAsyncIteration:
             self._stop(None)
         except asyncio.CancelledError:
@@ -175,35 +188,51 @@ class BulkJob:
         except Exception as error:  # the source's own error, a closed client, or a bug: the consumer must see it
             self._stop(error)
         finally:
+            await self._leave()
+
+    async def _leave(self) -> None:
+        try:
+            if self._working == 1 and self._journalled is not None and self._error is None:
+                self._missing = await self._journalled.missing(self._source.drawn)
+        except QlaraError as error:
+            self._stop(error)
+        finally:
             self._working -= 1
             if self._working == 0:
                 self._tell_consumer()
 
-    async def _draw(self) -> object:
+    async def _next_row(self) -> Row:
         task = asyncio.current_task()
         self._drawing.add(task)
         try:
-            return await self._source.draw()
+            if self._journalled is None:
+                item = await self._source.draw()
+                return read_row(self._source.drawn - 1, item)
+            async with self._in_order:
+                item = await self._source.draw()
+                return await self._journalled.receive(read_row(self._source.drawn - 1, item))
         finally:
             self._drawing.discard(task)
 
-    async def _outcome_of(self, index: int, item: object) -> Outcome:
-        try:
-            message = message_from_row(item)
-        except InvalidMessageError as error:
-            return Outcome(index=index, item=item, state=OutcomeState.INVALID, error=error)
-        except Exception as error:  # a mapping of the caller's own making
-            broken = InvalidMessageError(f"the row cannot be read ({type(error).__name__})")
-            return Outcome(index=index, item=item, state=OutcomeState.INVALID, error=broken)
+    async def _deliver(self, row: Row) -> Outcome:
+        if self._journalled is not None:
+            outcome = await self._journalled.deliver(row)
+        elif row.message is None:
+            outcome = Outcome.of(row, OutcomeState.INVALID, error=row.error)
+        else:
+            outcome = await self._send_once(row, row.message)
+        if isinstance(outcome.error, AuthenticationError) and not outcome.resumed:
+            self._stop(outcome.error)
+        return outcome
+
+    async def _send_once(self, row: Row, message: Message) -> Outcome:
         try:
             receipt = await self._send(message)
         except ClientStateError:
             raise
         except QlaraError as error:
-            if isinstance(error, AuthenticationError):
-                self._stop(error)
-            return Outcome(index=index, item=item, message=message, state=state_of(error), error=error)
-        return Outcome(index=index, item=item, message=message, state=OutcomeState.ACCEPTED, receipt=receipt)
+            return Outcome.of(row, state_of(error), error=error)
+        return Outcome.of(row, OutcomeState.ACCEPTED, receipt=receipt)
 
     async def _until_room(self) -> None:
         while self._room <= 0 and not self._stopping:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -18,8 +19,12 @@ from ..errors import (
 )
 from ..models.answers import Receipt
 from ..models.message import Message
+from .rows import Row
 
-__all__ = ["BulkSummary", "Outcome", "OutcomeState", "state_of"]
+__all__ = ["BulkSummary", "OnUnknown", "Outcome", "OutcomeState", "state_of"]
+
+OnUnknown: TypeAlias = Literal["keep", "resend"]
+"""What a rerun does with messages that stay unknown after another look-up."""
 
 
 class OutcomeState(StrEnum):
@@ -76,6 +81,27 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     error: QlaraError | None = None
     resumed: bool = False
 
+    @classmethod
+    def of(
+        cls,
+        row: Row,
+        state: OutcomeState,
+        *,
+        receipt: Receipt | None = None,
+        error: QlaraError | None = None,
+        resumed: bool = False,
+    ) -> Outcome:
+        """Make the outcome of a row."""
+        return cls(
+            index=row.index,
+            item=row.item,
+            message=row.message,
+            state=state,
+            receipt=receipt,
+            error=error,
+            resumed=resumed,
+        )
+
     @property
     def message_id(self) -> str | None:
         """The message's id; ``None`` if it was never sent and had none."""
@@ -96,6 +122,7 @@ class BulkSummary(msgspec.Struct, frozen=True, kw_only=True):
         in_flight: drawn and without an outcome. After a break or a cancellation these are the messages it caught under
             way: each may or may not have been sent.
         resumed: of the outcomes, those taken from a journal.
+        missing: rows of the journal that the source did not give again, once it has ended.
         elapsed: seconds from the start of the job to its end, or to now.
     """
 
@@ -103,6 +130,7 @@ class BulkSummary(msgspec.Struct, frozen=True, kw_only=True):
     drawn: int
     in_flight: int
     resumed: int
+    missing: int
     elapsed: float
 
     @property

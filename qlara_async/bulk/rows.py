@@ -8,12 +8,14 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+import msgspec
+
 from ..errors import InvalidMessageError
 from ..models.channel import Channel, parse_channel
 from ..models.message import Message, Rcs, Sms, WhatsApp, build
 from ..models.text import field_name
 
-__all__ = ["message_from_row"]
+__all__ = ["Row", "message_from_row", "read_row"]
 
 _MESSAGES = (Sms, Rcs, WhatsApp)
 _CLASSES: dict[str, type[Message]] = {Channel.SMS: Sms, Channel.RCS: Rcs, Channel.WHATSAPP: WhatsApp}
@@ -24,6 +26,25 @@ _HUMP = re.compile("(?<=[a-z0-9])(?=[A-Z])")
 
 class _Group(dict[str, Any]):
     """Fields collected from dotted columns, as opposed to a mapping that the caller gave and keeps."""
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """An item of a source, read: its message, or the error where it could not be made into one."""
+
+    index: int
+    item: object
+    message: Message | None
+    error: InvalidMessageError | None = None
+
+
+def read_row(index: int, item: object) -> Row:
+    """Read an item; whatever is wrong with it becomes the row's error."""
+    try:
+        return Row(index, item, message_from_row(item))
+    except InvalidMessageError as error:
+        return Row(index, item, None, error)
+    except Exception as error:  # a mapping of the caller's own making
+        return Row(index, item, None, InvalidMessageError(f"the row cannot be read ({type(error).__name__})"))
 
 
 def message_from_row(row: object) -> Message:

@@ -12,6 +12,7 @@ import math
 import sys
 from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 
 from ..errors import ConfigurationError
 from ..models.options import Priority, RateLimit
@@ -110,6 +111,11 @@ class GrantWindows:
         self._grants.append(now)
         if len(self._grants) > self._sweep:
             self._forget_before(now - self._minute)
+
+    def count_earlier(self, grants: Iterable[float]) -> None:
+        """Count grants made elsewhere at those times, in any order, as spent."""
+        if self._rate is not None:
+            self._grants = array("d", sorted([*self._grants, *grants]))
 
     def give_back(self, granted: float) -> None:
         """Return the token spent at `granted`, unspent. Without effect for a grant that has left the windows."""

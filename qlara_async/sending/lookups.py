@@ -64,37 +64,40 @@ class Lookups:
         self._first.setdefault(channel, message_id)
         self._latest[channel] = message_id
 
-    async def find(self, message_id: str, channel: Channel, options: CallOptions, *, patience: float) -> Finding:
-        """Look for a message whose attempt ended just now: after a second, and `settle` seconds after the end.
+    async def find(
+        self,
+        message_id: str,
+        channel: Channel,
+        options: CallOptions,
+        *,
+        patience: float,
+        ended: float | None = None,
+    ) -> Finding:
+        """Look for a message whose attempt ended: after a second, and `settle` seconds after the end.
 
         Args:
             message_id: the message.
             channel: the channel it was sent on.
-            options: of the send; the lookup waits in its lane.
+            options: of the send; the look-up waits in its lane.
             patience: seconds the send may still take; if they are fewer than `settle`, only the first look is taken.
+            ended: when the attempt ended, in monotonic seconds; now, if not given.
         """
         settle = options.retry.settle
-        doubt_began = self._clock.monotonic()
+        now = self._clock.monotonic()
+        ended = now if ended is None else ended
         finding = _OPEN
         for wait in dict.fromkeys((min(_FIRST_LOOK, settle), settle)):
             if wait > patience or self._closed:
                 break
-            doubt = _Doubt(message_id, doubt_began, asyncio.get_running_loop().create_future())
-            self._enlist(doubt, channel, options, due=doubt_began + wait)
-            finding = await doubt.answered
+            finding = await self._ask_at(max(now, ended + wait), message_id, channel, options, ended=ended)
             if finding.presence is not Presence.OPEN:
                 break
         return finding
 
-    async def find_settled(
-        self, message_ids: Iterable[str], channel: Channel, options: CallOptions
-    ) -> dict[str, Finding]:
-        """Look at once for messages whose attempts ended `settle` seconds ago or more, as those of an earlier run."""
-        long_ago = self._clock.monotonic() - options.retry.settle
-        loop = asyncio.get_running_loop()
-        doubts = [_Doubt(message_id, long_ago, loop.create_future()) for message_id in message_ids]
-        await self._ask(doubts, channel, options)
-        return {doubt.message_id: doubt.answered.result() for doubt in doubts}
+    async def look_now(self, message_id: str, channel: Channel, options: CallOptions) -> Finding:
+        """Look once, now: it can be found, but not be proved absent."""
+        now = self._clock.monotonic()
+        return await self._ask_at(now, message_id, channel, options, ended=math.inf)
 
     async def close(self) -> None:
         """Give up: what is still in doubt stays open."""
@@ -104,16 +107,22 @@ class Lookups:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _enlist(self, doubt: _Doubt, channel: Channel, options: CallOptions, *, due: float) -> None:
+    async def _ask_at(
+        self, due: float, message_id: str, channel: Channel, options: CallOptions, *, ended: float
+    ) -> Finding:
+        if self._closed:
+            return _OPEN
+        doubt = _Doubt(message_id, ended, asyncio.get_running_loop().create_future())
         slot = (channel, options.priority, math.ceil(due / _SLOT))
         doubts = self._slots.get(slot)
         if doubts is not None:
             doubts.append(doubt)
-            return
-        self._slots[slot] = [doubt]
-        task = asyncio.create_task(self._serve(slot, options))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        else:
+            self._slots[slot] = [doubt]
+            task = asyncio.create_task(self._serve(slot, options))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return await doubt.answered
 
     async def _serve(self, slot: tuple[Channel, Priority, int], options: CallOptions) -> None:
         doubts = self._slots[slot]

@@ -61,8 +61,8 @@ class Sender:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
-    async def send(self, options: CallOptions, message: Message) -> Receipt:
-        """Send `message`; its id is minted and fixed before the first attempt.
+    async def send(self, options: CallOptions, message: Message, pursuit: Pursuit | None = None) -> Receipt:
+        """Send `message`; its id is minted and fixed before the first attempt. `pursuit` tells how far the send came.
 
         Raises:
             DeliveryUnknownError: it may have been accepted; ``message_id`` says what to look up.
@@ -74,7 +74,7 @@ class Sender:
             raise InvalidMessageError(f"send takes Sms, Rcs or WhatsApp, not {type(message).__name__}; rows go to bulk")
         fix_message_id(message, new_message_id)
         request = send_request(message)
-        pursuit = Pursuit()
+        pursuit = Pursuit() if pursuit is None else pursuit
         while True:
             try:
                 response = await self._caller.call(request, options, pursuit)

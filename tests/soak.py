@@ -1,0 +1,104 @@
+"""Kills without end: ``python -m tests.soak bulk --kills 1000``.
+
+Bulk jobs with a journal are killed with SIGKILL, at named points and at random instants, at a sandbox with latency,
+drops, 5xx before and after acceptance and late statuses, and resumed until they are done; then the sandbox must have
+every message exactly once. Prints one line a campaign and a table at the end; stops at the first violation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import signal
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from qlara_async.sandbox import Faults, Sandbox
+
+from .bulk_program import POINTS
+from .test_kill_bulk import result, start
+
+MESSAGES = 150
+FAULTS = Faults(
+    latency_before=0.1,
+    latency_after=0.1,
+    drop_before=0.03,
+    drop_after=0.03,
+    error_before=0.03,
+    error_after=0.03,
+    truncated=0.01,
+    status_late=0.1,
+    delay=0.02,
+    late=0.2,
+)
+
+
+async def campaign(directory: Path, number: int, randomness: random.Random, kills: Counter[str]) -> tuple[int, int]:
+    """Run one campaign to its end through a few kills; returns how many messages ended accepted and unknown."""
+    journal = directory / f"campaign-{number}.db"
+    async with Sandbox(rate_limit=None, faults=FAULTS, seed=number) as sandbox:
+        for _ in range(randomness.randrange(3, 9)):
+            if randomness.random() < 0.5:
+                point, nth = randomness.choice(list(POINTS)), str(randomness.randrange(1, 30))
+                process = await start(sandbox, journal, point, nth, count=MESSAGES)
+            else:
+                point = "at random"
+                process = await start(sandbox, journal, count=MESSAGES)
+                target = len(sandbox.accepted) + randomness.randrange(0, 40)
+                deadline = time.monotonic() + 0.6 + randomness.random()
+                while process.returncode is None and len(sandbox.accepted) < target and time.monotonic() < deadline:
+                    await asyncio.sleep(0.001)
+                if process.returncode is None:
+                    process.send_signal(signal.SIGKILL)
+            if await result(process) is not None:
+                break
+            kills[point] += 1
+        sandbox.faults = Faults()
+        summary = await result(await start(sandbox, journal, count=MESSAGES))
+        assert summary is not None
+        outcomes = summary["outcomes"].values()
+        states = Counter(state for state, _, _ in outcomes)
+        accepted = {message_id for state, message_id, _ in outcomes if state == "accepted"}
+        assert len(summary["outcomes"]) == MESSAGES, "a message has no outcome"
+        assert set(sandbox.accepted.values()) <= {1}, "a message was accepted twice"
+        assert accepted <= set(sandbox.accepted), "a message is called accepted that the gateway does not have"
+        assert set(states) <= {"accepted", "unknown"}, f"unexpected states: {states}"
+        missed = set(sandbox.accepted) - accepted - {mid for state, mid, _ in outcomes if state == "unknown"}
+        assert not missed, "the gateway has a message that is not known as accepted or unknown"
+        return states["accepted"], states["unknown"]
+
+
+async def soak(wanted: int, seed: int) -> None:
+    """Kill `wanted` times, over as many campaigns as that takes."""
+    randomness = random.Random(seed)
+    kills: Counter[str] = Counter()
+    accepted = unknown = number = 0
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as directory:
+        while kills.total() < wanted:
+            number += 1
+            more_accepted, more_unknown = await campaign(Path(directory), number + seed * 100_000, randomness, kills)
+            accepted += more_accepted
+            unknown += more_unknown
+            print(f"campaign {number}: {kills.total()} kills, {accepted} accepted, {unknown} unknown", flush=True)
+    print(f"\n{kills.total()} kills in {number} campaigns of {MESSAGES} messages, {time.monotonic() - began:.0f} s")
+    for point, count in kills.most_common():
+        print(f"  {point:<24}{count:>6}")
+    print(f"  accepted exactly once {accepted:,}; left unknown {unknown:,}; sent twice 0")
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Kill bulk jobs and resume them.")
+    parser.add_argument("what", choices=["bulk"])
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    asyncio.run(soak(arguments.kills, arguments.seed))
+
+
+if __name__ == "__main__":
+    main()
