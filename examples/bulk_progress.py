@@ -6,20 +6,23 @@ is set.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
 from itertools import islice
 from pathlib import Path
 
 from examples.gateway import open_client
-from examples.rows import CSV, Row, read_rows
+from examples.rows import CSV, Row, UnreadableFileError, read_rows
+from examples.terminal import print_in_any_encoding
 from qlara_async import BulkSummary, OutcomeState
+from qlara_async.errors import QlaraError
 
 
 async def main(path: Path, rows: int) -> None:
     async with open_client() as qlara, qlara.bulk(islice(read_rows(path), rows)) as job:
         async for outcome in job:
-            if isinstance(outcome.item, Row):  # no message could be made of it
+            if outcome.state is OutcomeState.INVALID and isinstance(outcome.item, Row):
                 print(f"line {outcome.item.line}: {outcome.error}")
             elif outcome.state is not OutcomeState.ACCEPTED:
                 print(f"row {outcome.index + 1}: {outcome.state}: {outcome.error}")
@@ -35,9 +38,12 @@ def show(summary: BulkSummary) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(
-        main(
-            Path(sys.argv[1]) if len(sys.argv) > 1 else CSV,
-            int(sys.argv[2]) if len(sys.argv) > 2 else 100,
-        )
-    )
+    parser = argparse.ArgumentParser(prog="python -m examples.bulk_progress")
+    parser.add_argument("file", type=Path, nargs="?", default=CSV, help="the CSV file to send")
+    parser.add_argument("rows", type=int, nargs="?", default=100, help="how many of its rows (default: %(default)s)")
+    arguments = parser.parse_args()
+    print_in_any_encoding()
+    try:
+        asyncio.run(main(arguments.file, max(0, arguments.rows)))
+    except (UnreadableFileError, QlaraError) as error:  # such as a key that the gateway refuses
+        sys.exit(str(error))

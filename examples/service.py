@@ -13,6 +13,7 @@ import secrets
 import sys
 from collections.abc import AsyncIterator
 
+import msgspec
 from aiohttp import web
 
 from examples.gateway import open_client
@@ -30,9 +31,18 @@ routes = web.RouteTableDef()
 IMPATIENT = RetryPolicy(max_attempts=3, max_wait=5, max_elapsed=10)
 
 
+class OtpRequest(msgspec.Struct):
+    """The body of a request for a password."""
+
+    destination: str
+
+
 @routes.post("/otp")
 async def send_otp(request: web.Request) -> web.Response:
-    destination = (await request.json())["destination"]
+    try:
+        destination = msgspec.json.decode(await request.read(), type=OtpRequest).destination
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return web.json_response({"error": 'the body must be JSON: {"destination": "+39…"}'}, status=400)
     if destination in request.app[OPTED_OUT]:
         return web.json_response({"error": "this customer wants no messages"}, status=409)
     code = f"{secrets.randbelow(10**6):06}"

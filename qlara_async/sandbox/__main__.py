@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -30,8 +31,12 @@ Qlara sandbox on {url} with key {key}
     curl -H 'X-Api-Key: {key}' -H 'Content-Type: application/json' {url}/message-server/sms/send \\
          -d '{{"destination": "+393201234567", "sender": "MyBrand", "body": "Ciao"}}'
 
+{callbacks}
 Ctrl-C stops it.
 """
+
+_REGISTERED = "Callbacks are posted to the URL given."
+_UNREGISTERED = "No callback URL is registered: callbacks are dropped until one is (--callback-url, or by request)."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,15 +58,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m qlara_async.sandbox", description="The Qlara gateway, locally.")
-    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: a free one)")
-    parser.add_argument("--api-key", default="sandbox-key", help="the key to take (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=0, help="port on 127.0.0.1 (default: a free one)")
+    parser.add_argument(
+        "--api-key", type=_api_key, default="sandbox-key", help="the key to take (default: %(default)s)"
+    )
     parser.add_argument(
         "--rate", type=_rate, default=RateLimit.PRODUCTION, help="production (default), trial, off, or N a second"
     )
-    parser.add_argument("--callback-url", help="register this URL at once")
+    parser.add_argument("--callback-url", type=_callback_url, help="register this URL at once")
     parser.add_argument("--callback-shape", default="channel", choices=["channel", "unified", "legacy", "mix"])
     parser.add_argument(
-        "--callback", **_pairs("duplicate=0.1", "reorder, lost, attempts, backoff, timeout, concurrency …")
+        "--callback", **_pairs("duplicate=0.1", "reorder, lost, attempts, backoff, timeout, concurrency ...")
     )
     parser.add_argument("--life", **_pairs("final=2", "received, read (seconds); errors, expiries, reads (shares)"))
     parser.add_argument(
@@ -83,12 +90,36 @@ def _pairs(example: str, names: str) -> dict[str, Any]:
     }
 
 
-def _pair(text: str) -> tuple[str, float]:
-    name, _, number = text.partition("=")
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError("give a port from 1 to 65535, or 0 for a free one")
+    return int(text)
+
+
+def _api_key(text: str) -> str:
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise argparse.ArgumentTypeError("give printable ASCII without spaces, as an HTTP header carries it")
+    return text
+
+
+def _callback_url(text: str) -> str:
     try:
-        return name.replace("-", "_"), float(number)
+        url = urlsplit(text)
+        usable = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not text.isprintable() or " " in text:
+        raise argparse.ArgumentTypeError("give an http:// or https:// URL with a host")
+    return text
+
+
+def _pair(text: str) -> tuple[str, float]:
+    name, _, digits = text.partition("=")
+    try:
+        number = float(digits)
     except ValueError as error:
         raise argparse.ArgumentTypeError("give NAME=NUMBER") from error
+    return name.replace("-", "_"), int(number) if number.is_integer() else number
 
 
 def _rate(text: str) -> RateLimit | None:
@@ -143,10 +174,18 @@ async def _run(sandbox: Sandbox, callback_url: str | None) -> None:
     async with sandbox:
         if callback_url is not None:
             sandbox.register(callback_url)
-        sys.stdout.write(_BANNER.format(url=sandbox.url, key=sandbox.api_key))
+        callbacks = _UNREGISTERED if callback_url is None else _REGISTERED
+        sys.stdout.write(_BANNER.format(url=sandbox.url, key=sandbox.api_key, callbacks=callbacks))
         sys.stdout.flush()
         await stop.wait()
-    sys.stdout.write(f"stopped; {sandbox.accepted.total()} messages accepted\n")
+    sys.stdout.write(f"stopped; {_summary(sandbox)}\n")
+
+
+def _summary(sandbox: Sandbox) -> str:
+    counts = sandbox.callbacks
+    callbacks = {"without a URL": counts.unregistered, "given up": counts.abandoned}
+    told = [f"{count:,} callbacks {what}" for what, count in callbacks.items() if count]
+    return ", ".join([f"{sandbox.accepted.total():,} messages accepted", *told])
 
 
 if __name__ == "__main__":

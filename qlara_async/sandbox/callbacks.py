@@ -127,6 +127,7 @@ class Courier:
         self._queue: deque[Told] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._session: aiohttp.ClientSession | None = None
+        self._told_of_no_url = False
 
     @property
     def idle(self) -> bool:
@@ -146,7 +147,7 @@ class Courier:
         """Take one callback in charge: a delivery outcome of a part, or READ."""
         self.counts.due += 1
         if self.url is None:
-            self.counts.unregistered += 1
+            self._drop()
             return
         if self._chance(self.policy.lost):
             self.counts.lost += 1
@@ -219,7 +220,7 @@ class Courier:
     async def _deliver(self, told: Told) -> None:
         counts = self.counts
         if self.url is None:
-            counts.unregistered += 1
+            self._drop()
             return
         counts.sent += 1
         status = await self._post(self.url, receipt_payload(told), "application/json")
@@ -232,10 +233,17 @@ class Courier:
         counts.failed += 1
         if told.attempt >= self.policy.attempts:
             counts.abandoned += 1
+            sandbox_logger.warning("callback %s given up after %d attempts", told.message_id, told.attempt)
             return
         delay = self.policy.backoff * 2.0 ** (told.attempt - 1)
         told.attempt += 1
         self._timeline.after(delay, self._enqueue, told)
+
+    def _drop(self) -> None:
+        self.counts.unregistered += 1
+        if not self._told_of_no_url:
+            sandbox_logger.info("no callback URL is registered: callbacks are dropped")
+        self._told_of_no_url = True
 
     async def _post(self, url: str, body: bytes, content_type: str) -> int | None:
         headers = {"Content-Type": content_type}

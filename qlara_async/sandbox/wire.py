@@ -13,6 +13,7 @@ from aiohttp import web
 
 from ..clock import Clock
 from ..loggers import sandbox_logger
+from ..protocol.redaction import scrub
 from .answers import DROPPED, Reply, problem, too_many
 from .endpoints import Call, Endpoint, Endpoints, Prepared
 from .faults import Fault, FaultPlan, Strike
@@ -161,7 +162,11 @@ class Wire:
     ) -> web.StreamResponse:
         status = 0 if reply.truncated else reply.status
         self.requests[route, status] += 1
-        sandbox_logger.info("%s %s %r %s", request.method, route, subject, status or "no answer")
+        # A path that is not ours may hold anything: ids and numbers are masked.
+        shown = (
+            scrub(request.raw_path.partition("?")[0], [self.api_key]) if route == "unknown" else f"{route} {subject!r}"
+        )
+        sandbox_logger.info("%s %s %s", request.method, shown, status or "no answer")
         if reply.status == 0:
             return _drop(request)
         headers = self._meter.headers(self._clock.monotonic()) | reply.headers
