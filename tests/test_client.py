@@ -263,7 +263,7 @@ class TestOperations:
     async def test_options_of_the_wrong_type_are_refused(self, qlara: QlaraClient) -> None:
         for options in ({"retry": 3}, {"timeouts": 5}, {"priority": "urgent"}):
             with pytest.raises(ConfigurationError):
-                qlara.with_options(**options)  # type: ignore[arg-type]
+                qlara.with_options(**options)
 
     async def test_the_status_of_one_message(self, qlara: QlaraClient, gateway: WireGateway) -> None:
         gateway.script = [

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import aiohttp
 import pytest
@@ -81,7 +81,7 @@ class TestCancellation:
 
         task = asyncio.create_task(request())
         await asyncio.sleep(0)
-        steps = [lambda: deadlines._expire([task]), task.cancel]
+        steps: list[Callable[[], object]] = [lambda: deadlines._expire([task]), task.cancel]
         for step in steps if ours_first else reversed(steps):
             step()
         await task
