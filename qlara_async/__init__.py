@@ -28,6 +28,7 @@ from .models.text import Segments
 
 if TYPE_CHECKING:
     from .bulk.journal import Journal
+    from .tracking import DeliveryTracker, StatusChange
 
 __all__ = [
     "Answer",
@@ -38,6 +39,7 @@ __all__ = [
     "ChannelResult",
     "ClientEvent",
     "DeliveryStatus",
+    "DeliveryTracker",
     "FallbackRcs",
     "FallbackSms",
     "Journal",
@@ -60,13 +62,18 @@ __all__ = [
     "RetryScheduled",
     "Segments",
     "Sms",
+    "StatusChange",
     "Timeouts",
     "WhatsApp",
     "WhatsAppTemplate",
     "__version__",
 ]
 
-_LAZY = {"Journal": "qlara_async.bulk.journal"}
+_LAZY = {
+    "DeliveryTracker": "qlara_async.tracking",
+    "Journal": "qlara_async.bulk.journal",
+    "StatusChange": "qlara_async.tracking",
+}
 """What brings SQLite, or a receiver, is imported when it is asked for."""
 
 

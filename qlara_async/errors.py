@@ -12,6 +12,7 @@
     │   ├── ConnectionFailed                 refused, DNS, TLS, dropped
     │   ├── RequestTimeout (TimeoutError)    `.phase` is "connect" or "read"
     │   └── DeliveryUnknownError             a send that may have been accepted, and was not repeated
+    ├── InboxError                           a durable inbox cannot be used
     ├── JournalError                         a bulk job's journal cannot be used
     │   ├── JournalDamagedError              the file is damaged, or no journal
     │   ├── JournalLockedError               another process has it; `.pid`, `.host`, `.since`
@@ -60,6 +61,7 @@ __all__ = [
     "ConflictError",
     "ConnectionFailed",
     "DeliveryUnknownError",
+    "InboxError",
     "InternalServerError",
     "InvalidMessageError",
     "JournalDamagedError",
@@ -191,6 +193,10 @@ class DeliveryUnknownError(TransportError):
 
     Look ``message_id`` up with ``client.messages.status`` before you send it again. The cause is in ``__cause__``.
     """
+
+
+class InboxError(QlaraError):
+    """A durable inbox cannot be used: its file is gone, locked, damaged or cannot grow, or it is closed."""
 
 
 class JournalError(QlaraError):

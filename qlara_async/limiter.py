@@ -55,7 +55,18 @@ class Limiter:
         ConfigurationError: if `guard` is negative or `reserve` is not within 0 and 1.
     """
 
-    __slots__ = ("_bulk", "_clock", "_due", "_interactive", "_loop", "_paused", "_quiet_until", "_timer", "_windows")
+    __slots__ = (
+        "_bulk",
+        "_clock",
+        "_due",
+        "_handed",
+        "_interactive",
+        "_loop",
+        "_paused",
+        "_quiet_until",
+        "_timer",
+        "_windows",
+    )
 
     def __init__(
         self,
@@ -74,6 +85,8 @@ class Limiter:
         self._due = math.inf
         self._quiet_until = -math.inf
         self._paused = 0.0
+        # Grants whose waiters have not run since: nobody who comes now may overtake them.
+        self._handed = {_INTERACTIVE: 0, _BULK: 0}
 
     @property
     def rate(self) -> RateLimit | None:
@@ -100,7 +113,9 @@ class Limiter:
         Returns:
             The monotonic time of the grant, or `None`.
         """
-        if self._interactive or (self._bulk and priority == _BULK):
+        if self._interactive or self._handed[_INTERACTIVE]:
+            return None
+        if priority == _BULK and (self._bulk or self._handed[_BULK]):
             return None
         now = self._clock.monotonic()
         if self._windows.ready_at(priority) > now:
@@ -139,10 +154,11 @@ class Limiter:
         try:
             granted = await waiter
         except asyncio.CancelledError:
-            self._withdraw(waiter, lane)
+            self._withdraw(waiter, lane, priority)
             raise
         if granted is None:
             raise self._pause_error()
+        self._handed[priority] -= 1
         return granted
 
     def give_back(self, granted: float) -> None:
@@ -196,6 +212,7 @@ class Limiter:
         if self._loop is not None and self._loop.is_closed():
             self._interactive.clear()
             self._bulk.clear()
+            self._handed = {_INTERACTIVE: 0, _BULK: 0}
             self._timer = None
         if self.waiting:
             raise WrongEventLoopError("others wait for this limiter on another event loop: give each loop its own")
@@ -215,13 +232,14 @@ class Limiter:
             retry_at=self._clock.time() + left,
         )
 
-    def _withdraw(self, waiter: _Waiter, lane: _Lane) -> None:
+    def _withdraw(self, waiter: _Waiter, lane: _Lane, priority: Priority) -> None:
         if waiter.cancelled() or not waiter.done():
             lane.pop(waiter, None)
             self._arm()
             return
         granted = waiter.result()
         if granted is not None:
+            self._handed[priority] -= 1
             self.give_back(granted)
 
     def _serve(self) -> None:
@@ -232,6 +250,7 @@ class Limiter:
                 # A waiter cancelled a moment ago is still in its lane until its task runs: it costs no token.
                 if _resolve(waiter, now):
                     self._windows.grant(now)
+                    self._handed[priority] += 1
         self._arm()
 
     def _arm(self) -> None:

@@ -289,3 +289,78 @@ async def test_closing_twice_or_before_starting_is_harmless(no_task_left: None) 
     await receiver.aclose()
     await receiver.start()
     assert await post(receiver) == 503
+
+
+class Unusual(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("kind", [Unusual, GeneratorExit, asyncio.CancelledError, ZeroDivisionError])
+async def test_whatever_a_handler_raises_its_worker_lives_on(
+    kind: type[BaseException], receiver: WebhookReceiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    handled = 0
+
+    @receiver.on_delivery()
+    async def handler(event: Delivery) -> None:
+        nonlocal handled
+        handled += 1
+        if handled <= 200:
+            raise kind(CANARY)
+
+    for number in range(300):
+        assert await post(receiver, number) == 200
+    await receiver.idle()
+    assert handled == 300
+    assert (receiver.stats().failed, receiver.stats().handled) == (200, 100)
+    assert CANARY not in caplog.text
+
+
+async def test_a_handler_that_cancels_itself_does_not_stop_its_worker(receiver: WebhookReceiver) -> None:
+    handled = 0
+
+    @receiver.on_delivery()
+    async def handler(event: Delivery) -> None:
+        nonlocal handled
+        handled += 1
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        if handled % 2:
+            await asyncio.sleep(0)
+
+    for number in range(200):
+        assert await post(receiver, number) == 200
+    await receiver.idle()
+    assert handled == 200
+
+
+async def test_a_predicate_that_raises_anything_loses_no_event_of_its_batch(receiver: WebhookReceiver) -> None:
+    seen: list[str | None] = []
+    raised: list[type[BaseException]] = []
+    receiver.on_error(lambda error, event, handler: raised.append(type(error)))
+
+    def picky(event: Delivery) -> bool:
+        if event.message_id == "m2" and not raised:
+            raise asyncio.CancelledError
+        return True
+
+    @receiver.on_delivery(picky)
+    async def handler(event: Delivery) -> None:
+        seen.append(event.message_id)
+
+    @receiver.on_delivery()
+    async def other(event: Delivery) -> None:
+        seen.append(event.message_id)
+
+    batch = [{"channel": "SMS", "eventType": "DELIVERY", "messageId": f"m{n}", "statusCode": 3} for n in (1, 2, 3)]
+    answer = await receiver.ingest("POST", f"/{TOKEN}", {}, msgspec.json.encode(batch))
+    await receiver.idle()
+    assert answer.status == 200
+    assert sorted(map(str, seen)) == ["m1", "m1", "m2", "m3", "m3"]
+
+
+async def test_a_token_is_no_auth() -> None:
+    wrong: Any = TOKEN
+    with pytest.raises(ConfigurationError, match="UrlToken"):
+        WebhookReceiver(auth=wrong, inbox=MemoryInbox(allow_loss=True))

@@ -89,7 +89,7 @@ def test_a_predicate_that_raises_does_not_match_and_is_reported_and_stops_no_oth
     router = Router()
     named(router, "read", "broken", predicate=lambda event: event.nothing)
     named(router, "read", "sound")
-    told: list[tuple[type[Exception], Event, str]] = []
+    told: list[tuple[type[BaseException], Event, str]] = []
     assert router.match(READ, lambda error, event, name: told.append((type(error), event, name))) == ["sound"]
     assert told == [(AttributeError, READ, "broken")]
 

@@ -149,6 +149,7 @@ class JournalledDelivery:
         )
         self._lookups.remember(message.channel, receipt.message_id)
         await self._journal.finish(row.index, OutcomeState.ACCEPTED, receipt=receipt)
+        self._sender.accepted(message, receipt)
         return Outcome.of(row, OutcomeState.ACCEPTED, receipt=receipt)
 
     async def _send(self, row: Row, message: Message) -> Outcome:

@@ -84,12 +84,13 @@ class Sender:
                     raise
                 found = await self._clear_up(error, request, message.channel, options, pursuit)
                 if found is not None:
-                    return self._accepted(message, found)
+                    return self.accepted(message, found)
             else:
                 self._lookups.remember(message.channel, receipt.message_id)
-                return self._accepted(message, receipt)
+                return self.accepted(message, receipt)
 
-    def _accepted(self, message: Message, receipt: Receipt) -> Receipt:
+    def accepted(self, message: Message, receipt: Receipt) -> Receipt:
+        """Tell the listeners, and return the receipt."""
         for listener in self._listeners:
             try:
                 listener(message, receipt)

@@ -8,6 +8,8 @@ from .context import Context
 from .exchange import Answer, Head
 from .inbox import Inbox
 from .inbox.memory import MemoryInbox
+from .inbox.sqlite import DeadLetter, Quarantined, SqliteInbox
+from .order import OrderBy
 from .receiver import Stats, WebhookReceiver
 from .router import Router
 
@@ -15,6 +17,7 @@ __all__ = [
     "Answer",
     "Auth",
     "Context",
+    "DeadLetter",
     "Delivery",
     "Event",
     "Head",
@@ -22,8 +25,11 @@ __all__ = [
     "Inbox",
     "Media",
     "MemoryInbox",
+    "OrderBy",
+    "Quarantined",
     "Read",
     "Router",
+    "SqliteInbox",
     "Stats",
     "UnknownEvent",
     "UrlToken",

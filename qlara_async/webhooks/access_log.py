@@ -13,9 +13,11 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
-__all__ = ["REDACTED", "redact_below"]
+__all__ = ["NOWHERE", "REDACTED", "redact_below"]
 
 REDACTED = "<redacted>"
+NOWHERE = "\0"
+"""The mount of an application that is gone: no path begins with it."""
 
 _STANDARD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime"})
 _LINE = "first_request_line"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
+from collections.abc import Callable
 from typing import Protocol
 
 from aiohttp import web
 
-from .access_log import redact_below
+from .access_log import NOWHERE, redact_below
 from .dispatch import Dispatcher
 from .exchange import BAD_REQUEST, REQUEST_TIMEOUT, TOO_LARGE, UNAVAILABLE, Answer, Head
 from .intake import Intake, Phase
@@ -41,6 +43,7 @@ class Mount:
         self._owner = owner
         self._read_timeout = read_timeout
         self.application = web.Application()
+        self.application.router.add_route("GET", "/readyz", self._readiness)
         below = self.application.router.add_resource("/{below:.*}")
         below.add_route("*", self._serve)
         # A sub-application's own root without the slash: "/qlara" is the receiver's as much as "/qlara/".
@@ -48,7 +51,8 @@ class Mount:
         self.application.on_startup.append(self._on_startup)
         self.application.on_shutdown.append(self._on_shutdown)
         self.application.on_cleanup.append(self._on_cleanup)
-        self.release = redact_below(lambda: below.canonical.removesuffix("/{below}"))
+        # As long as the application lives: a closed receiver is still called, with the token in the URL.
+        weakref.finalize(self, redact_below(_mount_of(weakref.ref(below))))
 
     async def _serve(self, request: web.Request) -> web.Response:
         intake = self._intake
@@ -67,6 +71,11 @@ class Mount:
         if status in _UNREADABLE:
             await _answer_and_hang_up(request, response)
         return response
+
+    async def _readiness(self, _: web.Request) -> web.Response:
+        """Tell a load balancer whether callbacks would be taken, and a stranger nothing else."""
+        reason = self._intake.trouble
+        return web.Response(status=200 if reason is None else 503, text=reason or "ready")
 
     async def _answer(self, request: web.Request) -> Answer:
         intake = self._intake
@@ -125,3 +134,11 @@ async def _answer_and_hang_up(request: web.Request, response: web.Response) -> N
         return  # the sender has hung up already
     finally:
         request.protocol.force_close()
+
+
+def _mount_of(below: weakref.ref[web.Resource]) -> Callable[[], str]:
+    def prefix() -> str:
+        resource = below()
+        return NOWHERE if resource is None else resource.canonical.removesuffix("/{below}")
+
+    return prefix

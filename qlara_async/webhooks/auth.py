@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..errors import ConfigurationError
 from .exchange import Head
@@ -20,6 +20,7 @@ _MIN_LENGTH = 16
 _TOKEN = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@-]+")  # what RFC 3986 §3.3 lets stand in a path segment unencoded
 
 
+@runtime_checkable
 class Auth(Protocol):
     """A check of a request's head. It judges the path, too: a path it does not know is a stranger's."""
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
+from aiohttp import web
 
 from ..errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from aiohttp import web
 
 __all__ = ["Context"]
 

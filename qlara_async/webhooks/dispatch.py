@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import traceback
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import PurePath
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from ..loggers import webhooks_logger
@@ -74,9 +76,10 @@ class Dispatcher:
     @property
     def match(self) -> Matcher:
         """Names the handlers of an event; predicates that raise are reported."""
-        return partial(self._router.match, failed=self._predicate_failed)
+        return partial(self._router.match, failed=self.report_soon)
 
-    def _predicate_failed(self, error: Exception, event: Event, handler: str) -> None:
+    def report_soon(self, error: BaseException, event: Event, handler: str) -> None:
+        """Report the failure of something that is not a handler."""
         # Predicates run while the gateway waits for its answer: the hook must not.
         task = asyncio.create_task(self._report(error, event, handler))
         self._reports.add(task)
@@ -107,31 +110,43 @@ class Dispatcher:
                 await registration.handler(work.event, context)
             else:
                 await registration.handler(work.event)
-        except asyncio.CancelledError as error:
-            if _being_cancelled():
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            # Whatever else a handler raises is its own affair, a cancellation that is not the worker's included.
+            if self._stopping and isinstance(error, asyncio.CancelledError):
                 raise
-            return error  # something inside the handler was cancelled, not the worker
-        except Exception as error:
             return error
+        finally:
+            if not self._stopping:
+                _forget_cancellations()
         return None
 
     async def _report(self, error: BaseException, event: Event, handler: str) -> None:
         if self._hook is None:
             # The exception's own words may quote the event: only its type is safe to log.
-            webhooks_logger.error("handler %s failed on %r: %s", handler, event, type(error).__name__)
+            webhooks_logger.error("handler %s failed on %r: %s%s", handler, event, type(error).__name__, _where(error))
             return
         try:
             result = self._hook(error, event, handler)
             if inspect.isawaitable(result):
                 await result
-        except asyncio.CancelledError:
-            if _being_cancelled():
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as broken:
+            if self._stopping and isinstance(broken, asyncio.CancelledError):
                 raise
-            webhooks_logger.error("the error hook was cancelled from within")
-        except Exception as broken:
             webhooks_logger.error("the error hook failed: %s", type(broken).__name__)
 
 
-def _being_cancelled() -> bool:
+def _where(error: BaseException) -> str:
+    """Say where it was raised: file and line, no values."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+
+
+def _forget_cancellations() -> None:
+    """Undo what a handler did that cancelled its own task: the worker lives on."""
     task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+    while task is not None and task.cancelling():
+        task.uncancel()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
 
 from ..clock import Clock
 from ..loggers import webhooks_logger
+from ..models.events import Event
 from ..protocol.callbacks import body_kind, decode_callbacks
 from ..protocol.identity import identity
 from .auth import Auth
@@ -25,6 +27,9 @@ from .exchange import (
 from .inbox import Inbox, Row, Verdict
 
 __all__ = ["Intake", "Phase"]
+
+
+_WARN_EVERY = 60.0
 
 
 class Phase(IntEnum):
@@ -54,6 +59,14 @@ class Intake:
         self._clock = clock
         self.in_flight = 0
         self._quiet = asyncio.Event()
+        self._next_warning = 0.0
+
+    @property
+    def trouble(self) -> str | None:
+        """Why a callback would be answered 503 now; ``None`` if it would not."""
+        if self.phase is Phase.OPEN:
+            return self._inbox.trouble
+        return "starting" if self.phase is Phase.NEW else "draining"
 
     def admit(self, head: Head) -> Answer | None:
         """Refuse a request by its head, or return ``None``: then its body is worth reading.
@@ -61,6 +74,7 @@ class Intake:
         A stranger learns nothing: without the right token every method, type and state gets the one 404.
         """
         if not self._auth.permits(head):
+            self._warn_of_strangers()
             return NOT_FOUND
         if head.method != "POST":
             return METHOD_NOT_ALLOWED
@@ -69,6 +83,13 @@ class Intake:
         if body_kind(head.headers.get("content-type")) is None:
             return UNSUPPORTED
         return None
+
+    def _warn_of_strangers(self) -> None:
+        # Once a minute: a wrong token after a rotation must show, a scanner must not fill the disk.
+        now = self._clock.monotonic()
+        if now >= self._next_warning:
+            self._next_warning = now + _WARN_EVERY
+            webhooks_logger.warning("refused a request with a wrong token or path; more within a minute are not logged")
 
     async def accept(self, head: Head, body: bytes) -> Answer:
         """Decode, identify and store the events of an admitted request."""
@@ -79,14 +100,20 @@ class Intake:
         content_type = head.headers.get("content-type")
         received_at = datetime.fromtimestamp(self._clock.time(), UTC)
         events = decode_callbacks(body, content_type, received_at=received_at)
+        if not await self.put(events):
+            return UNAVAILABLE
+        return ACCEPTED_FORM if body_kind(content_type) == "form" else ACCEPTED
+
+    async def put(self, events: Sequence[Event]) -> bool:
+        """Identify and store events; ``False`` if the inbox is full or fails: then none is stored."""
         try:
             verdicts = await self._inbox.put([Row(identity(event), event) for event in events])
         except Exception as error:
             # A traceback would show the events' contents.
             webhooks_logger.error("the inbox failed: %s", type(error).__name__)
-            return UNAVAILABLE
+            return False
         if Verdict.FULL in verdicts:
-            return UNAVAILABLE
+            return False
         for verdict in verdicts:
             if verdict is Verdict.ACCEPTED:
                 self.accepted += 1
@@ -94,7 +121,7 @@ class Intake:
                 self.duplicates += 1
             else:
                 self.conflicts += 1
-        return ACCEPTED_FORM if body_kind(content_type) == "form" else ACCEPTED
+        return True
 
     def leave(self, status: int) -> None:
         """Count a request out that was counted ``in_flight``, by the status it was answered with."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import msgspec
 from aiohttp import web
 
 from ..clock import Clock, SystemClock
-from ..errors import ConfigurationError
+from ..errors import ClientStateError, ConfigurationError
 from ..loggers import webhooks_logger
 from ..models.events import Event
 from .application import Mount
@@ -19,6 +19,7 @@ from .dispatch import Dispatcher
 from .exchange import Answer, Head, Headers, lower_headers
 from .inbox import Inbox
 from .intake import Intake, Phase
+from .order import OrderBy, lane_of
 from .router import Router
 
 __all__ = ["Stats", "WebhookReceiver"]
@@ -30,14 +31,19 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """Counts since the receiver was made.
 
     Attributes:
-        received: events in requests answered 200; the sum of the next three.
+        received: events in requests answered 200, and events fed; the sum of the next three.
         accepted: new events.
         duplicates: redeliveries, dropped.
         conflicts: events with a known identity and a new meaning, handled with ``event.conflict``.
         refused: requests answered other than 200.
         handled: runs of handlers that ended well.
         failed: runs of handlers that raised.
-        pending: events with handlers still to run or running.
+        pending: events with handlers still to run or running; a durable inbox counts each handler.
+        oldest_age: seconds since the oldest pending event was stored.
+        dead: pieces of work that were given up, and wait for ``replay``.
+        quarantined: events kept because they could not be decoded.
+        orphaned: pieces of pending work whose handlers are not registered.
+        lost_leases: ends of handlers refused, because the work had been taken from this process meanwhile.
     """
 
     received: int
@@ -48,6 +54,11 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     handled: int
     failed: int
     pending: int
+    oldest_age: float = 0.0
+    dead: int = 0
+    quarantined: int = 0
+    orphaned: int = 0
+    lost_leases: int = 0
 
 
 class WebhookReceiver(Router):
@@ -70,6 +81,8 @@ class WebhookReceiver(Router):
         read_timeout: seconds a body may take to arrive.
         drain_timeout: seconds that a shutdown waits for handlers before it cancels them.
         concurrency: handlers running at once.
+        order_by: what puts events into one lane, in which each handler gets them one at a time and in order: see
+            ``OrderBy``.
         clock: for tests.
 
     Raises:
@@ -86,6 +99,7 @@ class WebhookReceiver(Router):
         read_timeout: float = 5.0,
         drain_timeout: float = 25.0,
         concurrency: int = 64,
+        order_by: OrderBy = None,
         clock: Clock | None = None,
     ) -> None:
         super().__init__()
@@ -94,12 +108,15 @@ class WebhookReceiver(Router):
                 "a receiver without auth= takes anyone's word for a delivery: pass auth=UrlToken(...), "
                 "or insecure=True if that is what you want"
             )
+        if auth is not None and not isinstance(auth, Auth):
+            raise ConfigurationError("auth= takes an Auth such as UrlToken(...), not a token itself")
         if max_body < 1 or concurrency < 1 or read_timeout <= 0 or drain_timeout < 0:
             raise ConfigurationError("max_body, concurrency and time-outs of a receiver are above 0")
         self._inbox = inbox
         self._drain_timeout = drain_timeout
         self._intake = Intake(auth or AnyoneMay(), inbox, max_body=max_body, clock=clock or SystemClock())
         self._dispatcher = Dispatcher(self, inbox, concurrency=concurrency)
+        self._lane = lane_of(order_by, self._dispatcher.report_soon)
         self._starting = asyncio.Lock()
         self._read_timeout = read_timeout
         self._mount: Mount | None = None
@@ -124,12 +141,14 @@ class WebhookReceiver(Router):
         """Open the inbox and start the workers. Happens by itself at start-up or at the first request.
 
         Raises:
-            ConfigurationError: the inbox belongs to another receiver.
+            ConfigurationError: the inbox belongs to another receiver, or is durable and two handlers have one name.
         """
         async with self._starting:
             if self._intake.phase is not Phase.NEW:
                 return
-            await self._inbox.start(self._dispatcher.match)
+            if self._inbox.durable:
+                self.check_names()
+            await self._inbox.start(self._dispatcher.match, lane=self._lane, names=self.names)
             self._dispatcher.start()
             self._intake.phase = Phase.OPEN
 
@@ -142,6 +161,9 @@ class WebhookReceiver(Router):
             headers: a mapping, or pairs.
             body: the whole body.
             peer: the sender's address.
+
+        Raises:
+            ConfigurationError, InboxError: at the first event only, as `start` does.
         """
         self._intake.in_flight += 1
         status = 503
@@ -156,6 +178,26 @@ class WebhookReceiver(Router):
         finally:
             self._intake.leave(status)
 
+    async def feed(self, events: Sequence[Event]) -> bool:
+        """Take events that were polled: through the same inbox and dedup as callbacks, to the same handlers.
+
+        Returns:
+            Whether they were taken: ``False`` if the inbox is full or fails, or the receiver drains; come again later.
+
+        Raises:
+            ClientStateError: the receiver is closed.
+        """
+        if self._intake.phase is Phase.CLOSED:
+            raise ClientStateError("the receiver is closed")
+        if self._intake.phase is Phase.DRAINING:
+            return False
+        self._intake.in_flight += 1
+        try:
+            await self.start()
+            return await self._intake.put(events)
+        finally:
+            self._intake.leave(200)
+
     async def idle(self) -> None:
         """Wait until no request is under way and no event is pending."""
         await self._intake.quiet()
@@ -165,14 +207,17 @@ class WebhookReceiver(Router):
     async def drain(self) -> None:
         """Refuse new requests, finish what was acknowledged, and stop the workers.
 
-        After ``drain_timeout`` seconds handlers that still run are cancelled, and the number of events left is logged.
+        With a durable inbox what does not run yet stays there. After ``drain_timeout`` seconds handlers that still run
+        are cancelled, and the number of events left is logged.
         """
         if self._intake.phase is Phase.CLOSED:
             return
         self._intake.phase = Phase.DRAINING
         try:
             async with asyncio.timeout(self._drain_timeout):
-                await self.idle()
+                await self._intake.quiet()
+                await self._inbox.drain()
+                await self._dispatcher.idle()
         except TimeoutError:
             webhooks_logger.warning("%d events were not handled within the drain timeout", self._inbox.pending)
         finally:
@@ -180,17 +225,15 @@ class WebhookReceiver(Router):
             await self._dispatcher.stop()
 
     async def aclose(self) -> None:
-        """Drain, and let go of the inbox and the access log. A closed receiver answers 503 and cannot be reopened."""
+        """Drain, and let go of the inbox. A closed receiver answers 503 and cannot be reopened."""
         try:
             await self.drain()
         finally:
             await self._inbox.close()
-            if self._mount is not None:
-                self._mount.release()
 
     def stats(self) -> Stats:
         """Return the counts."""
-        intake, dispatcher = self._intake, self._dispatcher
+        intake, dispatcher, inbox = self._intake, self._dispatcher, self._inbox.stats()
         return Stats(
             received=intake.accepted + intake.duplicates + intake.conflicts,
             accepted=intake.accepted,
@@ -199,5 +242,10 @@ class WebhookReceiver(Router):
             refused=intake.refused,
             handled=dispatcher.handled,
             failed=dispatcher.failed,
-            pending=self._inbox.pending,
+            pending=inbox.pending,
+            oldest_age=inbox.oldest_age,
+            dead=inbox.dead,
+            quarantined=inbox.quarantined,
+            orphaned=inbox.orphaned,
+            lost_leases=inbox.lost_leases,
         )

@@ -24,7 +24,7 @@ _ReadHandler = TypeVar("_ReadHandler", bound=_Handler[Read])
 _InboundHandler = TypeVar("_InboundHandler", bound=_Handler[Inbound])
 _UnknownHandler = TypeVar("_UnknownHandler", bound=_Handler[UnknownEvent])
 
-PredicateFailed: TypeAlias = Callable[[Exception, Event, str], object]
+PredicateFailed: TypeAlias = Callable[[BaseException, Event, str], object]
 
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +106,11 @@ class Router:
         router._includers.append(self)
         self._changed()
 
+    @property
+    def root(self) -> Router:
+        """The router at the top of the tree this one is in: a receiver, once it is included in one."""
+        return self._includers[0].root if self._includers else self
+
     def match(self, event: Event, failed: PredicateFailed) -> list[str]:
         """Name the handlers an event goes to, in order. ``failed`` is told of predicates that raise."""
         first_only = type(event) is Inbound
@@ -120,6 +125,21 @@ class Router:
     def registration(self, name: str) -> Registration:
         """Look a handler up by its durable name. Raises ``KeyError``."""
         return (self._plan or self._planned()).by_name[name]
+
+    def names(self) -> list[str]:
+        """Name all handlers, each under its durable name."""
+        return list((self._plan or self._planned()).by_name)
+
+    def check_names(self) -> None:
+        """Check that no two handlers have one name.
+
+        Raises:
+            ConfigurationError: two have. Stored work would go to the other when they are registered in another order.
+        """
+        if twice := (self._plan or self._planned()).twice:
+            raise ConfigurationError(
+                f"two handlers are named {twice[0]}: with a durable inbox each needs a name= of its own"
+            )
 
     def _registrar(
         self, kind: type[Event], predicate: Callable[[Any], object] | None, name: str | None
@@ -157,11 +177,12 @@ class Router:
 class _Plan:
     """The tree laid out flat, each router once, each handler under a name of its own."""
 
-    __slots__ = ("by_name", "by_type")
+    __slots__ = ("by_name", "by_type", "twice")
 
     def __init__(self, routers: Iterator[Router]) -> None:
         self.by_name: dict[str, Registration] = {}
         self.by_type: dict[type[Event], list[Registration]] = {}
+        self.twice: list[str] = []
         for router in {id(router): router for router in routers}.values():
             for kind, registrations in router._own.items():
                 self.by_type.setdefault(kind, []).extend(map(self._named, registrations))
@@ -172,6 +193,7 @@ class _Plan:
             count += 1
             name = f"{registration.name}#{count}"
         if count > 1:
+            self.twice.append(registration.name)
             webhooks_logger.warning(
                 "two handlers are named %s: this one runs as %s; give it a name=", registration.name, name
             )
@@ -185,7 +207,9 @@ def _wants(registration: Registration, event: Event, failed: PredicateFailed) ->
         return True
     try:
         return bool(registration.predicate(event))
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # it would escape to the gateway's request otherwise
         failed(error, event, registration.name)
         return False
 

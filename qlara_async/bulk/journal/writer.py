@@ -75,8 +75,10 @@ class JournalWriter:
         self._committer = Committer(store, asyncio.get_running_loop())
         opened = self._committer.start(self._clock.time())
         try:
-            self._found = await asyncio.shield(opened)
+            await asyncio.wait([opened])
+            self._found = opened.result()
         except asyncio.CancelledError:
+            opened.add_done_callback(_seen)  # a refusal has nobody to hear it now
             self._closed = self._committer.submit(None)
             raise
         except Exception:
@@ -274,3 +276,8 @@ class JournalWriter:
         if self._committer is None or self._closed is not None:
             raise ClientStateError("the journal is not open")
         return self._committer
+
+
+def _seen(ended: asyncio.Future[Contents]) -> None:
+    if not ended.cancelled():
+        ended.exception()

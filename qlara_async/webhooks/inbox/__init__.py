@@ -7,7 +7,7 @@ store's own business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 from typing import Protocol, TypeAlias
 
@@ -16,10 +16,14 @@ import msgspec
 from ...models.events import Event
 from ...protocol.identity import Identity
 
-__all__ = ["Inbox", "Matcher", "Row", "Verdict", "Work"]
+__all__ = ["Inbox", "InboxStats", "Lane", "Matcher", "Row", "Verdict", "Work"]
 
 Matcher: TypeAlias = Callable[[Event], Sequence[str]]
 """Names the handlers of an event. Called when it is known whether the event is a conflict; never raises."""
+
+
+Lane: TypeAlias = Callable[[Event], bytes | None]
+"""Names the lane of an event: a handler gets the events of a lane one after the other. ``None`` is no lane."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -50,23 +54,52 @@ class Work(msgspec.Struct, frozen=True):
         handler: the handler's durable name.
         ticket: the inbox's own mark of this piece of work.
         attempt: from 1.
+        lane: the lane it is in.
     """
 
     event: Event
     handler: str
     ticket: int
     attempt: int = 1
+    lane: bytes | None = None
+
+
+class InboxStats(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of an inbox; see ``Stats`` of the receiver."""
+
+    pending: int
+    oldest_age: float = 0.0
+    dead: int = 0
+    quarantined: int = 0
+    orphaned: int = 0
+    lost_leases: int = 0
 
 
 class Inbox(Protocol):
-    """What the receiver needs of a store of events."""
+    """What the receiver needs of a store of events.
+
+    Attributes:
+        durable: it outlives the process. The names of handlers must be their own then.
+    """
+
+    durable: bool
 
     @property
     def pending(self) -> int:
-        """Events with work that is not finished."""
+        """What is not finished: events, or pieces of work if the store counts these."""
 
-    async def start(self, match: Matcher) -> None:
-        """Open the store for one receiver. Raises ``ConfigurationError`` if another one has it."""
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be stored now, in a word that tells a stranger nothing; ``None`` if nothing is wrong."""
+
+    async def start(
+        self, match: Matcher, *, lane: Lane | None = None, names: Callable[[], Collection[str]] = tuple
+    ) -> None:
+        """Open the store for one receiver, whose handlers have these names.
+
+        Raises:
+            ConfigurationError: another receiver has it.
+        """
 
     async def put(self, rows: Sequence[Row]) -> Sequence[Verdict]:
         """Store a batch: all of its new rows or, if they do not fit, none. The verdicts are in the rows' order."""
@@ -79,6 +112,15 @@ class Inbox(Protocol):
 
     async def idle(self) -> None:
         """Wait until nothing is pending."""
+
+    async def drain(self) -> None:
+        """Wait until the process may end: nothing is pending or, in a durable store, nothing runs.
+
+        A durable store hands out no more work from now on.
+        """
+
+    def stats(self) -> InboxStats:
+        """Return the state."""
 
     async def close(self) -> None:
         """Let go of the store. What is pending in it is no longer handed out."""

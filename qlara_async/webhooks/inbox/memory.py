@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
 from ...clock import Clock, SystemClock
 from ...errors import ConfigurationError
 from ...models.events import Event
-from . import Matcher, Row, Verdict, Work
+from . import InboxStats, Lane, Matcher, Row, Verdict, Work
+from .ready import ReadyWork
 from .seen import Seen
 
 __all__ = ["MemoryInbox"]
@@ -34,6 +35,8 @@ class MemoryInbox:
         ConfigurationError: ``allow_loss`` is not ``True``, or a bound is below 1.
     """
 
+    durable = False
+
     def __init__(
         self,
         *,
@@ -55,8 +58,11 @@ class MemoryInbox:
         self._clock = clock or SystemClock()
         self._seen = Seen({"full": dedup_ttl, "short": min(_SHORT_TTL, dedup_ttl)}, max_remembered)
         self._match: Matcher | None = None
-        self._ready = _ReadyWork()
+        self._lane: Lane | None = None
+        self._ready = ReadyWork()
+        self._lanes: dict[tuple[str, bytes], deque[Work]] = {}
         self._unfinished: dict[int, int] = {}
+        self._since: dict[int, float] = {}
         self._tickets = 0
         self._waiters: list[asyncio.Future[None]] = []
 
@@ -65,11 +71,18 @@ class MemoryInbox:
         """Events with work that is not finished."""
         return len(self._unfinished)
 
-    async def start(self, match: Matcher) -> None:
+    @property
+    def trouble(self) -> str | None:
+        """``"inbox full"``, or ``None``."""
+        return "inbox full" if len(self._unfinished) >= self._max_pending else None
+
+    async def start(
+        self, match: Matcher, *, lane: Lane | None = None, names: Callable[[], Collection[str]] = tuple
+    ) -> None:
         """Serve one receiver, and no other: two would take each other's work."""
         if self._match is not None:
             raise ConfigurationError("this inbox already belongs to a receiver")
-        self._match = match
+        self._match, self._lane = match, lane
 
     async def put(self, rows: Sequence[Row]) -> Sequence[Verdict]:
         """Store a batch: all of its new rows or, if they do not fit, none."""
@@ -81,7 +94,7 @@ class MemoryInbox:
             self._seen.remember(news)
         for row, verdict in zip(rows, verdicts, strict=True):
             if verdict is not Verdict.DUPLICATE:
-                self._store(row.event, verdict)
+                self._store(row.event, verdict, now)
         return verdicts
 
     async def take(self) -> Work:
@@ -89,12 +102,14 @@ class MemoryInbox:
         return await self._ready.take()
 
     async def finish(self, work: Work, error: BaseException | None) -> None:
-        """Forget the work, failed or not."""
+        """Forget the work, failed or not, and let the next of its lane come."""
+        if work.lane is not None:
+            self._next_of_lane(work.handler, work.lane)
         left = self._unfinished[work.ticket] - 1
         if left:
             self._unfinished[work.ticket] = left
             return
-        del self._unfinished[work.ticket]
+        del self._unfinished[work.ticket], self._since[work.ticket]
         if not self._unfinished:
             self._wake()
 
@@ -105,9 +120,20 @@ class MemoryInbox:
             self._waiters.append(waiter)
             await waiter
 
+    async def drain(self) -> None:
+        """Wait until nothing is pending: what is left when the process ends is lost."""
+        await self.idle()
+
+    def stats(self) -> InboxStats:
+        """Return what is pending, and how old the oldest of it is."""
+        now = self._clock.monotonic()
+        return InboxStats(pending=len(self._unfinished), oldest_age=now - next(iter(self._since.values()), now))
+
     async def close(self) -> None:
         """Drop what is pending."""
         self._unfinished.clear()
+        self._since.clear()
+        self._lanes.clear()
         self._ready.clear()
         self._wake()
 
@@ -115,7 +141,7 @@ class MemoryInbox:
         new = len(verdicts) - verdicts.count(Verdict.DUPLICATE)
         return not new or len(self._unfinished) + new <= self._max_pending
 
-    def _store(self, event: Event, verdict: Verdict) -> None:
+    def _store(self, event: Event, verdict: Verdict, now: float) -> None:
         if verdict is Verdict.CONFLICT:
             event = msgspec.structs.replace(event, conflict=True)
         if self._match is None:
@@ -125,61 +151,32 @@ class MemoryInbox:
             return
         self._tickets += 1
         self._unfinished[self._tickets] = len(handlers)
+        self._since[self._tickets] = now
+        lane = None if self._lane is None else self._lane(event)
         for handler in handlers:
-            self._ready.put(Work(event, handler, self._tickets))
+            work = Work(event, handler, self._tickets, 1, lane)
+            if lane is None:
+                self._ready.put(work)
+            else:
+                self._queue_up(work, (handler, lane))
+
+    def _queue_up(self, work: Work, lane: tuple[str, bytes]) -> None:
+        behind = self._lanes.get(lane)
+        if behind is not None:
+            behind.append(work)
+            return
+        self._lanes[lane] = deque()
+        self._ready.put(work)
+
+    def _next_of_lane(self, handler: str, lane: bytes) -> None:
+        behind = self._lanes.get((handler, lane))
+        if behind:
+            self._ready.put(behind.popleft())
+        else:
+            self._lanes.pop((handler, lane), None)
 
     def _wake(self) -> None:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
         self._waiters.clear()
-
-
-class _ReadyWork:
-    """Work to be taken, and those who wait for it.
-
-    One taker is woken at a time, the one that came last, and wakes the next: a burst that one worker can serve without
-    waiting costs one switch of tasks, not one for each event.
-    """
-
-    __slots__ = ("_takers", "_woken", "_work")
-
-    def __init__(self) -> None:
-        self._work: deque[Work] = deque()
-        self._takers: list[asyncio.Future[None]] = []
-        self._woken: asyncio.Future[None] | None = None
-
-    def put(self, work: Work) -> None:
-        self._work.append(work)
-        self._wake_one()
-
-    async def take(self) -> Work:
-        while not self._work:
-            taker: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._takers.append(taker)
-            try:
-                await taker
-            except asyncio.CancelledError:
-                self._arrived(taker)
-                self._wake_one()
-                raise
-            self._arrived(taker)
-        work = self._work.popleft()
-        self._wake_one()
-        return work
-
-    def clear(self) -> None:
-        self._work.clear()
-
-    def _arrived(self, taker: asyncio.Future[None]) -> None:
-        if taker is self._woken:
-            self._woken = None
-        elif taker in self._takers:
-            self._takers.remove(taker)
-
-    def _wake_one(self) -> None:
-        while self._work and self._takers and self._woken is None:
-            taker = self._takers.pop()
-            if not taker.done():
-                taker.set_result(None)
-                self._woken = taker

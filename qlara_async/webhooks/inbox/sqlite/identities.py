@@ -1,0 +1,82 @@
+"""Redelivery, conflict or news: the judgement of a batch against the store."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+from .. import Verdict
+from .bulk import chunks
+from .entries import Incoming
+
+__all__ = ["Adopted", "Known", "judge", "look_up"]
+
+Known: TypeAlias = dict[bytes, list[tuple[int, bytes]]]
+"""The events stored under each key: number and digest, the first one first."""
+
+Adopted: TypeAlias = list[tuple[bytes, int]]
+"""Digests for events that had none, and those events' numbers."""
+
+
+def look_up(db: sqlite3.Connection, keys: Iterable[bytes], now: float) -> Known:
+    """Read what is stored under the keys, and delete what has expired and has no work left."""
+    found: Known = {}
+    expired: list[int] = []
+    for chunk in chunks(list(dict.fromkeys(keys))):
+        marks = ",".join("?" * len(chunk))
+        for key, number, digest, expires in db.execute(
+            f"SELECT key, id, digest, expires FROM events WHERE key IN ({marks})",  # noqa: S608
+            chunk,
+        ):
+            if expires <= now and not _has_work(db, number):
+                expired.append(number)
+            else:
+                found.setdefault(key, []).append((number, digest))
+    for stored in found.values():
+        stored.sort()
+    for number in expired:
+        db.execute("DELETE FROM events WHERE id = ?", (number,))
+    return found
+
+
+def judge(rows: Sequence[Incoming], known: Known, next_event: int) -> tuple[list[Verdict], Known, Adopted]:
+    """Judge a batch, also against itself.
+
+    An empty digest claims no meaning: it matches any, and yields to the first that does. The new events get the
+    numbers from ``next_event`` on.
+
+    Returns:
+        The verdicts, what to add to ``known`` if the batch is taken, and the digests to adopt.
+    """
+    verdicts: list[Verdict] = []
+    news: Known = {}
+    adopted: Adopted = []
+    for row in rows:
+        key, digest = row.identity.key, row.identity.digest
+        stored = news.get(key) or known.get(key)
+        if stored is None:
+            news[key] = [(next_event, digest)]
+            next_event += 1
+            verdicts.append(Verdict.ACCEPTED)
+            continue
+        first, meaning = stored[0]
+        if digest == b"" or any(digest == other for _, other in stored):
+            verdicts.append(Verdict.DUPLICATE)
+        elif meaning == b"":
+            news[key] = [(first, digest), *stored[1:]]
+            adopted.append((digest, first))
+            verdicts.append(Verdict.DUPLICATE)
+        else:
+            news[key] = [*stored, (next_event, digest)]
+            next_event += 1
+            verdicts.append(Verdict.CONFLICT)
+    return verdicts, news, adopted
+
+
+def _has_work(db: sqlite3.Connection, number: int) -> bool:
+    ((work,),) = db.execute(
+        "SELECT EXISTS (SELECT 1 FROM runs WHERE event = ?) OR EXISTS (SELECT 1 FROM dead WHERE event = ?)",
+        (number, number),
+    )
+    return bool(work)

@@ -1,0 +1,339 @@
+"""The store: one transaction for each group. Used by the writer thread only."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from ....clock import Clock
+from ....errors import InboxError
+from ....loggers import webhooks_logger
+from ....models.events import Event, UnknownEvent
+from .. import Verdict
+from . import bulk
+from .entries import End, Incoming, Leased, Outcome, Policy, Snapshot
+from .identities import judge, look_up
+from .owners import Owners
+from .retention import Retention
+from .runs import NewRun, Runs
+from .schema import connect
+
+__all__ = ["Store"]
+
+_R = TypeVar("_R")
+
+_ADD = "INSERT INTO events VALUES {rows}"
+
+
+class Store:
+    """The inbox's file.
+
+    Args:
+        path: of the file.
+        policy: see there.
+        clock: asked for wall and monotonic time.
+        random: numbers from 0 to 1, for jitter.
+        busy_timeout: seconds to wait for another process's transaction.
+
+    Attributes:
+        db: the connection.
+        runs: the work.
+        leasing: whether work may be leased.
+    """
+
+    db: sqlite3.Connection
+    runs: Runs
+
+    def __init__(
+        self, path: Path, policy: Policy, clock: Clock, random: Callable[[], float], busy_timeout: float
+    ) -> None:
+        self._path = path
+        self._policy = policy
+        self._clock = clock
+        self._random = random
+        self._busy_timeout = busy_timeout
+        self.leasing = False
+        self._names: frozenset[str] = frozenset()
+        self._handlers: dict[str, int] = {}
+        self._served: list[tuple[int, str]] = []
+        self._number = self._pending = 0
+        self._oldest: float | None = None
+        self._lost = 0
+        self._dead = self._quarantined = self._orphaned = 0
+        self._recount = True
+        self._next_due: float | None = None
+        self._version = 0
+
+    def open(self) -> None:
+        """Open the file, and make it if there is none."""
+        self.db = connect(self._path, busy_timeout=self._busy_timeout)
+        self._file = self._path.stat()
+        self.runs = Runs(self.db, self._policy, self._random)
+        self._owners = Owners(self.db, self._path, self._policy, self.runs)
+        self._retention = Retention(self.db, self._policy)
+
+    @property
+    def cleaning(self) -> bool:
+        """Whether there may be more to delete that has expired."""
+        return self._retention.going_on
+
+    def serve(self, names: Collection[str]) -> None:
+        """Take part as an owner of leases, for these handlers, and take up what dead owners left."""
+        self._owners.join()
+        self.leasing = True
+        self._in_transaction(lambda: self._owners.sweep(self._clock.monotonic(), self._clock.time()))
+        self.learn(names)
+        self._report_orphans()
+
+    def learn(self, names: Collection[str]) -> None:
+        """Serve these handlers from now on."""
+        if frozenset(names) == self._names:
+            return
+        self._in_transaction(lambda: [self._handler(name) for name in names])
+        self._names = frozenset(names)
+        self._served = [(number, name) for name, number in self._handlers.items() if name in self._names]
+        self.runs.backlog = self._recount = True
+
+    def commit(self, batches: Sequence[Sequence[Incoming]], ends: Sequence[End], free: int) -> Outcome:
+        """Write a group: ends first, then batches, then lease what there is room for.
+
+        Raises:
+            sqlite3.Error, InboxError: nothing of it was written.
+        """
+        return self._in_transaction(lambda: self._write(batches, ends, free))
+
+    def poll(self, names: Collection[str]) -> None:
+        """Notice that another process has written, and handlers registered since."""
+        self.learn(names)
+        oldest = self.db.execute(
+            "SELECT received FROM events WHERE id = (SELECT event FROM runs ORDER BY event LIMIT 1)"
+        ).fetchone()
+        self._oldest = oldest[0] if oldest else None
+        ((version,),) = self.db.execute("PRAGMA data_version")
+        if version != self._version:
+            self._version = version
+            self.look()
+
+    def look(self) -> None:
+        """Look for work that is due, with the next group."""
+        self.runs.backlog = True
+
+    def stop(self, works: Sequence[Leased]) -> None:
+        """Lease no more work, and give these leases back unused."""
+        self.leasing = False
+        self._in_transaction(lambda: self.runs.release(works, self._clock.time()))
+
+    def probe(self) -> None:
+        """Write something. Raises what writing raises."""
+        self._in_transaction(lambda: self.db.execute("UPDATE counters SET pending = pending + 0"))
+
+    def beat(self) -> None:
+        """Show that this process lives, take up what dead ones left, and begin to delete what has expired."""
+        self._in_transaction(lambda: self._owners.beat(self._clock.monotonic(), self._clock.time()))
+        self._retention.begin()
+        self._recount = True
+
+    def snapshot(self, trouble: str | None = None) -> Snapshot:
+        """Describe the state after a group."""
+        if self._recount:
+            self._count()
+        return Snapshot(
+            pending=self._pending,
+            oldest=self._oldest if self._pending else None,
+            dead=self._dead,
+            quarantined=self._quarantined,
+            orphaned=self._orphaned,
+            lost_leases=self._lost,
+            next_due=self._next_due,
+            trouble=trouble,
+        )
+
+    def close(self) -> None:
+        """Give all leases back and close the file."""
+        orderly = False
+        try:
+            self._in_transaction(lambda: self._owners.leave(self._clock.time()))
+            orderly = True
+        finally:
+            self._owners.disappear(orderly=orderly)
+            self.db.close()
+
+    def abandon(self) -> None:
+        """Close the file as if the process had died: others will take up what it leaves."""
+        self._owners.disappear(orderly=False)
+        self.db.close()
+
+    def write(self, change: Callable[[Store], int]) -> int:
+        """Do something else in a transaction."""
+        self._recount = self.runs.backlog = True
+        return self._in_transaction(lambda: change(self))
+
+    def _in_transaction(self, work: Callable[[], _R]) -> _R:
+        self._check_file()
+        runs = self.runs
+        runs.begin()
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            ((self._number, self._pending),) = self.db.execute("SELECT next_event, pending FROM counters")
+            number = self._number
+            result = work()
+            if runs.change or self._number != number:
+                self.db.execute(
+                    "UPDATE counters SET next_event = ?, pending = pending + ?", (self._number, runs.change)
+                )
+            self.db.execute("COMMIT")
+        except BaseException:
+            # What memory knows of the file may be of the transaction that is undone.
+            runs.backlog = True
+            self._handlers = {}
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
+            raise
+        self._pending += runs.change
+        self._lost += runs.lost
+        self._recount |= runs.buried
+        return result
+
+    def _write(self, batches: Sequence[Sequence[Incoming]], ends: Sequence[End], free: int) -> Outcome:
+        now = self._clock.time()
+        runs = self.runs
+        if not self.leasing:
+            free = 0
+        if ends:
+            runs.finish([end.work for end in ends if end.error is None])
+            for end in ends:
+                if end.error is not None:
+                    runs.fail(end, now)
+        outcome = Outcome([], [])
+        if batches:
+            self._put(batches, free, now, outcome)
+        if runs.backlog and free > len(outcome.work):
+            outcome.work += runs.lease(self._served, owner=self._owner, free=free - len(outcome.work), now=now)
+            self._next_due = None if runs.backlog else runs.next_due(self._served)
+        if self.cleaning:
+            self._recount |= self._retention.clean(now)
+        return outcome
+
+    def _put(self, batches: Sequence[Sequence[Incoming]], free: int, now: float, outcome: Outcome) -> None:
+        """Judge the batches one after the other, and write all that is taken by one statement of each kind."""
+        known = look_up(self.db, [row.identity.key for batch in batches for row in batch], now)
+        first = number = self._number
+        accepted: list[tuple[Incoming, bool]] = []
+        new_runs: list[NewRun] = []
+        adopted: list[tuple[bytes, int]] = []
+        for batch in batches:
+            verdicts, news, adopts = judge(batch, known, number)
+            unasked = [
+                place
+                for place, verdict in enumerate(verdicts)
+                if verdict is Verdict.CONFLICT and batch[place].if_conflict is None
+            ]
+            if unasked:
+                outcome.batches.append(unasked)
+                continue
+            taken = [
+                (row, verdict is Verdict.CONFLICT)
+                for row, verdict in zip(batch, verdicts, strict=True)
+                if verdict is not Verdict.DUPLICATE
+            ]
+            added = [
+                (number + place, self._handler(name), row.lane)
+                for place, (row, conflict) in enumerate(taken)
+                for name in (row.if_conflict or () if conflict else row.handlers)
+            ]
+            if added and self._pending + self.runs.change + len(new_runs) + len(added) > self._policy.max_pending:
+                outcome.batches.append([Verdict.FULL] * len(batch))
+                continue
+            outcome.batches.append(verdicts)
+            known.update(news)
+            adopted += adopts
+            accepted += taken
+            new_runs += added
+            number += len(taken)
+        if accepted:
+            self._insert(accepted, first, now)
+            self._number = number
+        if adopted:
+            self.db.executemany("UPDATE events SET digest = ? WHERE id = ?", adopted)
+        if new_runs:
+            leased = self.runs.add(new_runs, owner=self._owner, free=free, now=now)
+            names = {number: name for name, number in self._handlers.items()}
+            outcome.work += [
+                Leased(_marked(*accepted[event - first]), names[handler], event, lane=lane, handler_id=handler, token=1)
+                for event, handler, lane in new_runs
+                if (event, handler) in leased
+            ]
+
+    def _insert(self, accepted: Sequence[tuple[Incoming, bool]], first: int, now: float) -> None:
+        ttl = {"full": self._policy.dedup_ttl, "short": self._policy.short_ttl}
+        rows = []
+        for number, (row, conflict) in enumerate(accepted, first):
+            identity, event = row.identity, row.event
+            quarantined = isinstance(event, UnknownEvent) and bool(event.reason)
+            self._recount |= quarantined
+            rows.append(
+                (
+                    number,
+                    identity.key,
+                    identity.digest,
+                    identity.ttl == "short",
+                    now + ttl[identity.ttl],
+                    now,
+                    conflict,
+                    quarantined,
+                    row.kind,
+                    row.payload,
+                )
+            )
+        bulk.run(self.db, _ADD, rows)
+
+    @property
+    def _owner(self) -> int:
+        return self._owners.number or 0
+
+    def _handler(self, name: str) -> int:
+        number = self._handlers.get(name)
+        if number is None:
+            self.db.execute("INSERT OR IGNORE INTO handlers (name) VALUES (?)", (name,))
+            ((number,),) = self.db.execute("SELECT id FROM handlers WHERE name = ?", (name,))
+            self._handlers[name] = number
+        return number
+
+    def _count(self) -> None:
+        ((self._dead, self._quarantined, handlers),) = self.db.execute(
+            "SELECT (SELECT count(*) FROM dead), (SELECT count(*) FROM events WHERE quarantined = 1), "
+            "(SELECT count(*) FROM handlers)"
+        )
+        self._orphaned = 0
+        if handlers > len(self._served):
+            ((self._orphaned,),) = self.db.execute(
+                "SELECT count(*) FROM runs WHERE handler NOT IN (SELECT value FROM json_each(?))",
+                (str([number for number, _ in self._served]),),
+            )
+        self._recount = False
+
+    def _report_orphans(self) -> None:
+        served = {number for number, _ in self._served}
+        for number, name, count in self.db.execute(
+            "SELECT h.id, h.name, count(*) FROM runs AS r JOIN handlers AS h ON h.id = r.handler GROUP BY h.id"
+        ):
+            if number not in served:
+                webhooks_logger.warning("%d events wait for handler %s, which is not registered", count, name)
+
+    def _check_file(self) -> None:
+        """Notice that the file was removed or replaced: SQLite would go on writing to what nobody will find again."""
+        try:
+            if os.path.samestat(self._path.stat(), self._file):
+                return
+        except OSError as error:
+            raise InboxError(f"the inbox {self._path} is gone") from error
+        raise InboxError(f"the inbox {self._path} was replaced by another file")
+
+
+def _marked(row: Incoming, conflict: bool) -> Event:
+    return msgspec.structs.replace(row.event, conflict=True) if conflict else row.event

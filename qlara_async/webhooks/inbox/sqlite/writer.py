@@ -1,0 +1,217 @@
+"""The writer thread: what arrives while a commit runs forms the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any, TypeAlias
+
+from ....errors import InboxError, QlaraError
+from ....loggers import webhooks_logger
+from .entries import End, Incoming, Leased, Outcome, Snapshot
+from .store import Store
+
+__all__ = ["Writer"]
+
+Answers: TypeAlias = list[tuple[asyncio.Future[Any], object]]
+Deliver: TypeAlias = Callable[[Answers, Sequence[Leased], Snapshot], None]
+
+
+class _Put:
+    __slots__ = ("future", "rows")
+
+    def __init__(self, rows: Sequence[Incoming], future: asyncio.Future[Any]) -> None:
+        self.rows = rows
+        self.future = future
+
+
+class _Call:
+    __slots__ = ("future", "work")
+
+    def __init__(self, work: Callable[[Store], object] | None, future: asyncio.Future[Any] | None) -> None:
+        self.work = work
+        self.future = future
+
+
+_Job: TypeAlias = _Put | _Call | End | None
+
+
+class Writer:
+    """Runs a store on a thread for one event loop, which never waits for the disk.
+
+    Room for work is counted by two numbers, each written by one side only: ``granted`` by the loop, ``used`` by the
+    thread.
+
+    Args:
+        store: used by the thread only.
+        loop: the one that is told.
+        deliver: told, on the loop, after each group: answers, work leased, and the state of the store.
+    """
+
+    def __init__(self, store: Store, loop: asyncio.AbstractEventLoop, deliver: Deliver) -> None:
+        self._store = store
+        self._loop = loop
+        self._deliver = deliver
+        self._queue: SimpleQueue[_Job] = SimpleQueue()
+        self._ends: list[End] = []
+        self._running = True
+        self._trouble: str | None = None
+        self.granted = 0
+        self.used = 0
+        self.hungry = False
+
+    def start(self) -> asyncio.Future[Any]:
+        """Start the thread and open the store. If that fails, the thread ends."""
+        opened: asyncio.Future[Any] = self._loop.create_future()
+        # A daemon: a program that ends without closing must not hang. What was answered is on the disk.
+        threading.Thread(target=self._run, args=(opened,), name="qlara-inbox", daemon=True).start()
+        return opened
+
+    def put(self, rows: Sequence[Incoming]) -> asyncio.Future[Any]:
+        """Write a batch with the next group."""
+        future = self._loop.create_future()
+        self._queue.put(_Put(rows, future))
+        return future
+
+    def end(self, end: End) -> None:
+        """Write the end of a run with the next group; if that fails, with the one after."""
+        self._queue.put(end)
+
+    def call(self, work: Callable[[Store], object]) -> asyncio.Future[Any]:
+        """Do something else after the next group."""
+        future = self._loop.create_future()
+        self._queue.put(_Call(work, future))
+        return future
+
+    def wake(self, work: Callable[[Store], object] | None = None) -> None:
+        """Do something without an answer, or only look for work."""
+        self._queue.put(None if work is None else _Call(work, None))
+
+    def close(self, *, abandon: bool = False) -> asyncio.Future[Any]:
+        """Close the store after everything before it, and end the thread."""
+        return self.call(_abandon if abandon else _close)
+
+    def _run(self, opened: asyncio.Future[Any]) -> None:
+        try:
+            self._store.open()
+        except Exception as error:
+            self._tell([(opened, _public(error))], [], Snapshot(trouble="unavailable"))
+            return
+        self._tell([(opened, None)], [], self._store.snapshot())
+        while self._running:
+            self._turn(self._next_group())
+
+    def _next_group(self) -> list[_Job]:
+        group: list[_Job] = []
+        try:
+            if not self._has_more():
+                group.append(self._queue.get())
+            while True:
+                group.append(self._queue.get_nowait())
+        except Empty:
+            return group
+
+    def _has_more(self) -> bool:
+        if self._trouble is not None:
+            return False  # until something, if only the clock, asks to try again
+        return self._store.cleaning or (self._wants_work() and self.granted > self.used)
+
+    def _wants_work(self) -> bool:
+        self.hungry = self._store.leasing and self._store.runs.backlog
+        return self.hungry
+
+    def _turn(self, group: list[_Job]) -> None:
+        puts: list[_Put] = []
+        calls: list[_Call] = []
+        for job in group:
+            if isinstance(job, _Put):
+                puts.append(job)
+            elif isinstance(job, End):
+                self._ends.append(job)
+            elif job is not None:
+                calls.append(job)
+        answers: Answers = []
+        work: list[Leased] = []
+        if puts or self._ends or self._store.cleaning or (self._wants_work() and self.granted > self.used):
+            try:
+                outcome = self._commit(puts)
+                answers = [(put.future, verdicts) for put, verdicts in zip(puts, outcome.batches, strict=True)]
+                work = outcome.work
+            except Exception as error:  # whatever it is, those who wait must not wait for ever
+                self._fail(error)
+                answers = [(put.future, _public(error)) for put in puts]
+        for call in calls:
+            answer = self._called(call)
+            if call.future is not None:
+                answers.append((call.future, answer))
+        if self._trouble is not None and self._running:
+            self._probe()
+        self._tell(answers, work, self._snapshot() if self._running else Snapshot(trouble="closed"))
+
+    def _commit(self, puts: list[_Put]) -> Outcome:
+        outcome = self._store.commit([put.rows for put in puts], self._ends, self.granted - self.used)
+        self._ends = []
+        self._trouble = None
+        self.used += len(outcome.work)
+        return outcome
+
+    def _called(self, call: _Call) -> object:
+        if call.work in (_close, _abandon):
+            self._running = False
+        try:
+            result = call.work(self._store) if call.work else None
+        except Exception as error:
+            self._fail(error)
+            return _public(error)
+        return result
+
+    def _probe(self) -> None:
+        """See whether the store can be written again."""
+        try:
+            self._store.probe()
+            self._trouble = None
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        if self._trouble is None:
+            webhooks_logger.error("the inbox cannot be written: %s", _reason(error))
+        self._trouble = "inbox unavailable"
+
+    def _snapshot(self) -> Snapshot:
+        try:
+            return self._store.snapshot(self._trouble)
+        except sqlite3.Error as error:
+            self._fail(error)
+            return Snapshot(trouble=self._trouble)
+
+    def _tell(self, answers: Answers, work: Sequence[Leased], snapshot: Snapshot) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._deliver, answers, work, snapshot)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            if self._running:
+                self._running = False
+                self._store.abandon()
+
+
+def _close(store: Store) -> None:
+    store.close()
+
+
+def _abandon(store: Store) -> None:
+    store.abandon()
+
+
+def _public(error: Exception) -> QlaraError:
+    if isinstance(error, QlaraError):
+        return error
+    public = InboxError(f"the inbox cannot be used: {_reason(error)}")
+    public.__cause__ = error
+    return public
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "sqlite_errorname", "") or type(error).__name__

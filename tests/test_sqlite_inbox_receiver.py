@@ -1,0 +1,260 @@
+"""The receiver with a durable inbox, and what both inboxes owe a receiver."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+from aiohttp import web
+
+from qlara_async.errors import ConfigurationError
+from qlara_async.models.events import Delivery, Event, Inbound
+from qlara_async.webhooks import Context, MemoryInbox, OrderBy, SqliteInbox, UrlToken, WebhookReceiver
+
+pytestmark = pytest.mark.anyio
+
+TOKEN = "right-token-0123456789"
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def inbox(request: pytest.FixtureRequest, tmp_path: Path) -> MemoryInbox | SqliteInbox:
+    return MemoryInbox(allow_loss=True) if request.param == "memory" else SqliteInbox(tmp_path / "inbox.db")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "inbox.db"
+
+
+class Receivers:
+    def __init__(self) -> None:
+        self.all: list[WebhookReceiver] = []
+
+    def __call__(self, inbox: MemoryInbox | SqliteInbox, **options: Any) -> WebhookReceiver:
+        receiver = WebhookReceiver(auth=UrlToken(TOKEN), inbox=inbox, **options)
+        self.all.append(receiver)
+        return receiver
+
+
+@pytest.fixture
+async def receivers(no_task_left: None) -> AsyncIterator[Receivers]:
+    receivers = Receivers()
+    yield receivers
+    for receiver in receivers.all:
+        await receiver.aclose()
+
+
+def body(number: int, event_type: str = "DELIVERY", source: str = "+391") -> bytes:
+    return msgspec.json.encode(
+        {"channel": "RCS", "eventType": event_type, "messageId": f"m{number}", "statusCode": 3, "source": source}
+    )
+
+
+async def post(receiver: WebhookReceiver, number: int = 1, event_type: str = "DELIVERY", source: str = "+391") -> int:
+    answer = await receiver.ingest("POST", f"/{TOKEN}", {}, body(number, event_type, source))
+    return answer.status
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():
+        await asyncio.sleep(0)
+
+
+async def test_g6_an_acknowledged_event_is_handled_by_the_next_process(path: Path, receivers: Receivers) -> None:
+    first = receivers(SqliteInbox(path), drain_timeout=0)
+    hung = asyncio.Event()
+
+    @first.on_delivery(name="handler")
+    async def hang(event: Delivery) -> None:
+        await hung.wait()
+
+    assert [await post(first, number) for number in range(3)] == [200] * 3
+    await until(lambda: first.stats().pending == 3)
+    await first.aclose()
+    second = receivers(SqliteInbox(path))
+    handled: list[tuple[str | None, int]] = []
+
+    @second.on_delivery(name="handler")
+    async def handle(event: Delivery, ctx: Context) -> None:
+        handled.append((event.message_id, ctx.attempt))
+
+    await second.start()
+    await second.idle()
+    assert sorted(handled) == [("m0", 1), ("m1", 1), ("m2", 1)]
+    assert await post(second, 1) == 200
+    assert (second.stats().duplicates, second.stats().pending) == (1, 0)
+
+
+async def test_g9_a_failing_handler_is_tried_again_alone(path: Path, receivers: Receivers) -> None:
+    receiver = receivers(SqliteInbox(path, retry_wait=0.0, max_attempts=3))
+    ran: list[tuple[str, int]] = []
+    told: list[str] = []
+    receiver.on_error(lambda error, event, handler: told.append(handler))
+
+    @receiver.on_delivery(name="broken")
+    async def broken(event: Delivery, ctx: Context) -> None:
+        ran.append(("broken", ctx.attempt))
+        raise ValueError
+
+    @receiver.on_delivery(name="sound")
+    async def sound(event: Delivery, ctx: Context) -> None:
+        ran.append(("sound", ctx.attempt))
+
+    await post(receiver)
+    await receiver.idle()
+    assert sorted(ran) == [("broken", 1), ("broken", 2), ("broken", 3), ("sound", 1)]
+    assert told == ["broken"] * 3
+    assert (receiver.stats().dead, receiver.stats().handled, receiver.stats().failed) == (1, 1, 3)
+
+
+async def test_two_handlers_of_one_name_are_refused_with_a_durable_inbox(path: Path, receivers: Receivers) -> None:
+    receiver = receivers(SqliteInbox(path))
+
+    async def handler(event: Event) -> None:
+        pass
+
+    receiver.on_delivery()(handler)
+    receiver.on_read()(handler)
+    with pytest.raises(ConfigurationError, match="handler"):
+        await receiver.start()
+
+
+@pytest.mark.parametrize(
+    ("order_by", "lanes"),
+    [
+        (None, {"m0", "m1", "m2", "m3"}),
+        ("sender", {"m0", "m2"}),
+        ("message", {"m0", "m1", "m2", "m3"}),
+        (lambda event: "one", {"m0"}),
+        (lambda event: None, {"m0", "m1", "m2", "m3"}),
+        (lambda event: 1 / 0, {"m0", "m1", "m2", "m3"}),
+    ],
+)
+async def test_a_lane_is_what_order_by_says(
+    inbox: MemoryInbox | SqliteInbox, receivers: Receivers, order_by: OrderBy, lanes: set[str]
+) -> None:
+    receiver = receivers(inbox, order_by=order_by)
+    receiver.on_error(lambda error, event, handler: None)
+    running: set[str | None] = set()
+    ended: list[str | None] = []
+    gate = asyncio.Event()
+
+    @receiver.on_inbound()
+    async def handler(event: Inbound) -> None:
+        running.add(event.message_id)
+        await gate.wait()
+        ended.append(event.message_id)
+
+    for number, source in enumerate(["+39 1", "00391", "+392", "392"]):
+        assert await post(receiver, number, "INBOUND", source) == 200
+    await until(lambda: running >= lanes)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert running == lanes
+    gate.set()
+    await receiver.idle()
+    assert sorted(map(str, ended)) == ["m0", "m1", "m2", "m3"]
+    if order_by == "sender":
+        assert ended.index("m0") < ended.index("m1")
+        assert ended.index("m2") < ended.index("m3")
+
+
+async def test_order_by_is_checked(inbox: MemoryInbox | SqliteInbox) -> None:
+    wrong: Any = "customer"
+    with pytest.raises(ConfigurationError, match="order_by"):
+        WebhookReceiver(auth=UrlToken(TOKEN), inbox=inbox, order_by=wrong)
+
+
+class Service:
+    """The receiver on a port."""
+
+    def __init__(self, receiver: WebhookReceiver) -> None:
+        app = web.Application()
+        app.add_subapp("/qlara", receiver.app())
+        self.runner = web.AppRunner(app, handler_cancellation=True)
+        self.port = 0
+
+    async def __aenter__(self) -> Service:
+        await self.runner.setup()
+        await web.TCPSite(self.runner, "127.0.0.1", 0).start()
+        self.port = self.runner.addresses[0][1]
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.runner.cleanup()
+
+    async def get(self, path: str, method: str = "GET") -> tuple[int, str]:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.request(method, f"http://127.0.0.1:{self.port}{path}") as answer,
+        ):
+            return answer.status, await answer.text()
+
+
+async def test_readyz_tells_whether_callbacks_would_be_taken(
+    inbox: MemoryInbox | SqliteInbox, receivers: Receivers
+) -> None:
+    receiver = receivers(inbox)
+    async with Service(receiver) as service:
+        assert await service.get("/qlara/readyz") == (200, "ready")
+        assert (await service.get("/qlara/readyz", "POST"))[0] == 404
+        await receiver.drain()
+        assert await service.get("/qlara/readyz") == (503, "draining")
+
+
+async def test_readyz_tells_of_a_store_that_is_full_or_locked(path: Path, receivers: Receivers) -> None:
+    receiver = receivers(SqliteInbox(path, max_pending=1, busy_timeout=0.0, retry_wait=0.0))
+    gate = asyncio.Event()
+
+    @receiver.on_delivery()
+    async def handler(event: Delivery) -> None:
+        await gate.wait()
+
+    async with Service(receiver) as service:
+        assert [await post(receiver, number) for number in (1, 2)] == [200, 503]
+        assert await service.get("/qlara/readyz") == (503, "inbox full")
+        gate.set()
+        await receiver.idle()
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        assert await post(receiver, 3) == 503
+        assert await service.get("/qlara/readyz") == (503, "inbox unavailable")
+        other.execute("ROLLBACK")
+        other.close()
+        assert await post(receiver, 3) == 200
+        await receiver.idle()
+        assert await service.get("/qlara/readyz") == (200, "ready")
+
+
+async def test_g7_a_client_that_hangs_up_mid_commit_undoes_and_doubles_nothing(
+    path: Path, receivers: Receivers
+) -> None:
+    receiver = receivers(SqliteInbox(path))
+    handled: list[str | None] = []
+
+    @receiver.on_delivery()
+    async def handler(event: Delivery) -> None:
+        handled.append(event.message_id)
+
+    async with Service(receiver) as service:
+        for turns in range(40):
+            _, writer = await asyncio.open_connection("127.0.0.1", service.port)
+            content = body(turns)
+            writer.write(
+                f"POST /qlara/{TOKEN} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                f"Content-Length: {len(content)}\r\n\r\n".encode()
+                + content
+            )
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            writer.transport.abort()
+        for number in range(40):
+            assert await post(receiver, number) == 200
+        await receiver.idle()
+    assert sorted(map(str, handled)) == sorted(f"m{number}" for number in range(40))
