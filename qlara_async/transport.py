@@ -217,7 +217,8 @@ class Transport:
         )
         try:
             if body:
-                return Response(answer.status, answer.headers, await _answer_to(body, answer, tracker))
+                _check_it_was_asked(body, tracker)
+                return Response(answer.status, answer.headers, await answer.read())
             async with asyncio.timeout(
                 timeouts.read
             ):  # the session's own time-out is for silence: a trickle has no end
@@ -266,11 +267,10 @@ class Transport:
         return ConnectionFailed(_what_failed(error, self._host), sent=sent, message_id=request.message_id)
 
 
-async def _answer_to(body: bytes, answer: aiohttp.ClientResponse, tracker: aiohttp.UploadTracker) -> bytes:
-    """Read the answer, which is none if the request had not left yet: it is what an earlier one left behind."""
+def _check_it_was_asked(body: bytes, tracker: aiohttp.UploadTracker) -> None:
+    """Refuse an answer that came before the request had left: it is what an earlier one left behind."""
     if tracker.bytes_written < len(body):
         raise aiohttp.ClientConnectionError
-    return await answer.read()
 
 
 def _client_timeouts(timeouts: Timeouts) -> tuple[aiohttp.ClientTimeout, aiohttp.ClientTimeout]:

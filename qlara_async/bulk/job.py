@@ -202,6 +202,9 @@ class BulkJob:
                 self._tell_consumer()
 
     async def _next_row(self) -> Row:
+        if self._journalled is None and not self._source.waits:
+            item = await self._source.draw()
+            return read_row(self._source.drawn - 1, item)
         task = asyncio.current_task()
         self._drawing.add(task)
         try:
@@ -220,7 +223,7 @@ class BulkJob:
         elif row.message is None:
             outcome = Outcome.of(row, OutcomeState.INVALID, error=row.error)
         else:
-            outcome = await self._send_once(row, row.message)
+            return await self._send_once(row, row.message)
         if isinstance(outcome.error, AuthenticationError) and not outcome.resumed:
             self._stop(outcome.error)
         return outcome
@@ -231,8 +234,10 @@ class BulkJob:
         except ClientStateError:
             raise
         except QlaraError as error:
+            if isinstance(error, AuthenticationError):
+                self._stop(error)
             return Outcome.of(row, state_of(error), error=error)
-        return Outcome.of(row, OutcomeState.ACCEPTED, receipt=receipt)
+        return Outcome(index=row.index, item=row.item, message=message, state=OutcomeState.ACCEPTED, receipt=receipt)
 
     async def _until_room(self) -> None:
         while self._room <= 0 and not self._stopping:

@@ -26,6 +26,7 @@ class Source:
             self._items = iter(items)
         else:
             raise ConfigurationError("a bulk source is an iterable or async iterable of messages or mappings")
+        self.waits = self._async_items is not None
         self._lock = asyncio.Lock()
         self._stopped = False
         self.drawn = 0

@@ -111,7 +111,7 @@ class Caller:
             granted = self._limiter.try_acquire(options.priority)
             if granted is None:
                 granted = await self._wait_for_grant(request, options, pursuit)
-            self._check_still_wanted(pursuit, options, granted, failure)
+                self._check_still_wanted(pursuit, options, granted, failure)
             pursuit.begin_attempt(granted)
             try:
                 response = await self._transport.exchange(request, options.timeouts)
