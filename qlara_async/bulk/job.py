@@ -203,19 +203,20 @@ class BulkJob:
 
     async def _next_row(self) -> Row:
         if self._journalled is None and not self._source.waits:
-            item = await self._source.draw()
-            return read_row(self._source.drawn - 1, item)
+            return await self._read_row()
         task = asyncio.current_task()
         self._drawing.add(task)
         try:
             if self._journalled is None:
-                item = await self._source.draw()
-                return read_row(self._source.drawn - 1, item)
+                return await self._read_row()
             async with self._in_order:
-                item = await self._source.draw()
-                return await self._journalled.receive(read_row(self._source.drawn - 1, item))
+                return await self._journalled.receive(await self._read_row())
         finally:
             self._drawing.discard(task)
+
+    async def _read_row(self) -> Row:
+        item = await self._source.draw()
+        return read_row(self._source.drawn - 1, item)
 
     async def _deliver(self, row: Row) -> Outcome:
         if self._journalled is not None:
