@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from qlara_async import QlaraClient
 from qlara_async.errors import ConfigurationError
 from qlara_async.models.events import Delivery, Event, Inbound
 from qlara_async.webhooks import Context, MemoryInbox, UrlToken, WebhookReceiver
@@ -180,8 +181,24 @@ async def test_a_handler_of_two_arguments_gets_a_context(receiver: WebhookReceiv
     await receiver.idle()
     (context,) = contexts
     assert (context.handler, context.attempt) == ("mine", 1)
+    assert context.event.message_id == "m1"
+    assert CANARY not in repr(context)
     with pytest.raises(ConfigurationError):
         _ = context.app
+    with pytest.raises(ConfigurationError, match="client="):
+        _ = context.client
+
+
+async def test_the_client_of_the_receiver_is_the_handlers_client(qlara: QlaraClient) -> None:
+    receiver, clients = make(client=qlara), []
+
+    @receiver.on_delivery()
+    async def handler(event: Delivery, ctx: Context) -> None:
+        clients.append(ctx.client)
+
+    await post(receiver)
+    await receiver.aclose()
+    assert clients == [qlara]
 
 
 async def test_concurrency_is_bounded_and_used(no_task_left: None) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 from aiohttp import web
 
 from ..errors import ConfigurationError
+from ..models.events import Event
+
+if TYPE_CHECKING:
+    from ..client import QlaraClient
 
 __all__ = ["Context"]
 
@@ -14,14 +20,18 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     """The second argument of a handler that takes two.
 
     Attributes:
+        event: the event, as the handler got it.
         handler: the handler's durable name.
         attempt: which run of this handler on this event it is, from 1.
         application: see ``app``.
+        qlara: see ``client``.
     """
 
+    event: Event
     handler: str
     attempt: int = 1
     application: web.Application | None = None
+    qlara: QlaraClient | None = None
 
     @property
     def app(self) -> web.Application:
@@ -33,5 +43,15 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigurationError("ctx.app: no request has come through an aiohttp application")
         return self.application
 
+    @property
+    def client(self) -> QlaraClient:
+        """The client given as ``WebhookReceiver(client=…)``.
+
+        Raises ``ConfigurationError`` if none was.
+        """
+        if self.qlara is None:
+            raise ConfigurationError("ctx.client: the receiver has none; pass it as WebhookReceiver(client=…)")
+        return self.qlara
+
     def __repr__(self) -> str:
-        return f"Context(handler={self.handler!r}, attempt={self.attempt})"
+        return f"Context({self.event!r}, handler={self.handler!r}, attempt={self.attempt})"

@@ -19,6 +19,8 @@ from .router import Router
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from ..client import QlaraClient
+
 __all__ = ["Dispatcher", "ErrorHook"]
 
 ErrorHook: TypeAlias = Callable[[BaseException, Event, str], Awaitable[object] | None]
@@ -32,14 +34,21 @@ _H = TypeVar("_H", bound=Callable[[BaseException, Event, str], object])
 class Dispatcher:
     """Takes work and runs it, ``concurrency`` at a time; whatever a handler raises stays its own affair.
 
+    Args:
+        router: knows the handlers.
+        inbox: where their work comes from.
+        concurrency: runs at once.
+        client: what handlers see as ``ctx.client``.
+
     Attributes:
         handled: runs that ended well.
         failed: runs that raised.
         application: what handlers see as ``ctx.app``.
     """
 
-    def __init__(self, router: Router, inbox: Inbox, *, concurrency: int) -> None:
+    def __init__(self, router: Router, inbox: Inbox, *, concurrency: int, client: QlaraClient | None = None) -> None:
         self._router = router
+        self._client = client
         self._inbox = inbox
         self._concurrency = concurrency
         self._hook: Callable[[BaseException, Event, str], object] | None = None
@@ -106,8 +115,7 @@ class Dispatcher:
         try:
             registration = self._router.registration(work.handler)
             if registration.takes_context:
-                context = Context(handler=work.handler, attempt=work.attempt, application=self.application)
-                await registration.handler(work.event, context)
+                await registration.handler(work.event, self._context(work))
             else:
                 await registration.handler(work.event)
         except (KeyboardInterrupt, SystemExit):
@@ -121,6 +129,15 @@ class Dispatcher:
             if not self._stopping:
                 _forget_cancellations()
         return None
+
+    def _context(self, work: Work) -> Context:
+        return Context(
+            event=work.event,
+            handler=work.handler,
+            attempt=work.attempt,
+            application=self.application,
+            qlara=self._client,
+        )
 
     async def _report(self, error: BaseException, event: Event, handler: str) -> None:
         if self._hook is None:

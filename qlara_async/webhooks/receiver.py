@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -21,6 +21,9 @@ from .inbox import Inbox
 from .intake import Intake, Phase
 from .order import OrderBy, lane_of
 from .router import Router
+
+if TYPE_CHECKING:
+    from ..client import QlaraClient
 
 __all__ = ["Stats", "WebhookReceiver"]
 
@@ -76,6 +79,7 @@ class WebhookReceiver(Router):
     Args:
         auth: who may deliver. Required, unless ``insecure=True``.
         inbox: where events wait for their handlers.
+        client: what handlers see as ``ctx.client``, to answer with. Opening and closing it is yours.
         insecure: accept anything from anyone, on any path below the mount.
         max_body: bytes of a request's body, whatever the parent application allows.
         read_timeout: seconds a body may take to arrive.
@@ -94,6 +98,7 @@ class WebhookReceiver(Router):
         *,
         auth: Auth | None = None,
         inbox: Inbox,
+        client: QlaraClient | None = None,
         insecure: bool = False,
         max_body: int = 1 << 20,
         read_timeout: float = 5.0,
@@ -115,7 +120,7 @@ class WebhookReceiver(Router):
         self._inbox = inbox
         self._drain_timeout = drain_timeout
         self._intake = Intake(auth or AnyoneMay(), inbox, max_body=max_body, clock=clock or SystemClock())
-        self._dispatcher = Dispatcher(self, inbox, concurrency=concurrency)
+        self._dispatcher = Dispatcher(self, inbox, concurrency=concurrency, client=client)
         self._lane = lane_of(order_by, self._dispatcher.report_soon)
         self._starting = asyncio.Lock()
         self._read_timeout = read_timeout
