@@ -25,6 +25,7 @@ from .models.telemetry import (
     RetryScheduled,
 )
 from .models.text import Segments
+from .sending.gates import Gate
 
 if TYPE_CHECKING:
     from .bulk.journal import Journal
@@ -42,6 +43,7 @@ __all__ = [
     "DeliveryTracker",
     "FallbackRcs",
     "FallbackSms",
+    "Gate",
     "Journal",
     "Limiter",
     "LimiterPaused",

@@ -7,12 +7,13 @@ import inspect
 import os
 import random as random_module
 import ssl as ssl_module
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
+import msgspec
 
 from ._version import __version__
 from .bulk.job import BulkJob
@@ -28,6 +29,7 @@ from .resources.callbacks import Webhooks
 from .resources.messages import Messages
 from .sending.calls import Caller, CallOptions, EventHook
 from .sending.channels import ChannelSender
+from .sending.gates import Gate
 from .sending.lookups import Lookups
 from .sending.sends import ReceiptListener, Sender
 from .transport import Credentials, Transport
@@ -59,6 +61,7 @@ class QlaraClient:
         timeouts: of one attempt.
         retry: how long a send is pursued.
         on_event: called with every `ClientEvent`, synchronously: keep it short. What it raises is logged and ignored.
+        gates: asked before every send, bulk included, in this order; see `Gate`.
         session: an ``aiohttp.ClientSession`` to use; it is not closed with the client.
         connector: an aiohttp connector to use; it is not closed with the client.
         proxy: URL of an HTTP proxy.
@@ -81,6 +84,7 @@ class QlaraClient:
         timeouts: Timeouts = Timeouts(),
         retry: RetryPolicy = RetryPolicy(),
         on_event: EventHook | None = None,
+        gates: Sequence[Gate] = (),
         session: aiohttp.ClientSession | None = None,
         connector: aiohttp.BaseConnector | None = None,
         proxy: str | None = None,
@@ -89,11 +93,13 @@ class QlaraClient:
         random: Callable[[], float] = random_module.random,
     ) -> None:
         credentials = Credentials(api_key, basic_auth)
-        options = CallOptions(timeouts=timeouts, retry=retry)
+        options = CallOptions(timeouts=timeouts, retry=retry, gates=tuple(gates))
         if on_event is not None and inspect.iscoroutinefunction(on_event):
             raise ConfigurationError("on_event is called synchronously: it must not be async")
         if limiter is not None and rate_limit is not RateLimit.PRODUCTION:
             raise ConfigurationError("give rate_limit or limiter, not both: a limiter has its own rate")
+        if not all(inspect.iscoroutinefunction(getattr(gate, "check", None)) for gate in gates):
+            raise ConfigurationError("a gate has an async method check(message)")
         self._clock = clock or SystemClock()
         self._limiter = limiter or Limiter(rate_limit, clock=self._clock)
         self._transport = Transport(
@@ -154,13 +160,9 @@ class QlaraClient:
         It shares connections, limiter and lifetime with this one: closing either closes both.
         """
         view = copy.copy(self)
-        view._use(
-            CallOptions(
-                timeouts=self._options.timeouts if timeouts is None else timeouts,
-                retry=self._options.retry if retry is None else retry,
-                priority=self._options.priority if priority is None else priority,
-            )
-        )
+        given = {"timeouts": timeouts, "retry": retry, "priority": priority}
+        changed = {name: option for name, option in given.items() if option is not None}
+        view._use(msgspec.structs.replace(self._options, **changed))
         return view
 
     @property
@@ -195,10 +197,10 @@ class QlaraClient:
         A send that ended in doubt is looked up. Sending the same object again sends the same id again.
 
         Raises:
-            DeliveryUnknownError: the message may have been accepted, looking it up did not tell, and it was not
-            repeated. MessageRejectedError: the gateway answered 2xx with ``accepted: false``. ApiError: the gateway
-            refused it: one class for each documented status. ConnectionFailed, RequestTimeout: it provably did not
-            reach the gateway within the retry policy.
+            NotSentError: a check before the send refused it. DeliveryUnknownError: the message may have been accepted,
+            looking it up did not tell, and it was not repeated. MessageRejectedError: the gateway answered 2xx with
+            ``accepted: false``. ApiError: the gateway refused it: one class for each documented status.
+            ConnectionFailed, RequestTimeout: it provably did not reach the gateway within the retry policy.
         """
         return await self._sender.send(self._options, message)
 
@@ -241,7 +243,7 @@ class QlaraClient:
             raised, ``AuthenticationError`` once the gateway refuses the key, and a `JournalError` when the journal
             cannot be used or the source is not the one it was begun with.
         """
-        options = CallOptions(timeouts=self._options.timeouts, retry=self._options.retry, priority=Priority.BULK)
+        options = msgspec.structs.replace(self._options, priority=Priority.BULK)
         if on_unknown not in {"keep", "resend"}:
             raise ConfigurationError('on_unknown is "keep" or "resend"')
         return BulkJob(

@@ -23,6 +23,10 @@
     │   ├── StatusTimeout (TimeoutError)     a wait ended before its status came; `.status` is the last known
     │   ├── StatusUnreachableError           the message ended otherwise than waited for; `.status` says how
     │   └── TrackingStoreError               the tracker's store cannot be used
+    ├── NotSentError                         deliberately not sent, before a request was spent; `.reason`
+    │   ├── DestinationNotAllowedError       the client has `only_destinations`, and the recipient is none of them
+    │   ├── OutsideWindowError               free-form WhatsApp, and the customer has not written for 24 hours
+    │   └── SuppressedError                  the recipient is on the suppression list
     ├── MessageRejectedError                 a 2xx answer with `accepted: false`; `.reasons`
     ├── UndecodableAnswerError               a 2xx answer that is not what the API documents
     └── ApiError                             an HTTP error; `.status`, `.code`, `.detail`, `.retry_after`
@@ -61,6 +65,7 @@ __all__ = [
     "ConflictError",
     "ConnectionFailed",
     "DeliveryUnknownError",
+    "DestinationNotAllowedError",
     "InboxError",
     "InternalServerError",
     "InvalidMessageError",
@@ -72,6 +77,8 @@ __all__ = [
     "JournalWriteError",
     "MessageRejectedError",
     "NotFoundError",
+    "NotSentError",
+    "OutsideWindowError",
     "PermissionDeniedError",
     "QlaraError",
     "RateLimitError",
@@ -80,6 +87,7 @@ __all__ = [
     "ServerError",
     "StatusTimeout",
     "StatusUnreachableError",
+    "SuppressedError",
     "TrackingError",
     "TrackingStoreError",
     "TransportError",
@@ -280,6 +288,69 @@ class StatusUnreachableError(TrackingError):
 
 class TrackingStoreError(TrackingError):
     """The tracker's store is in use by another process, is no such file, or cannot be read or written."""
+
+
+class NotSentError(QlaraError):
+    """The message was deliberately not sent, before it cost a request: a check before the send refused it.
+
+    Attributes:
+        reason: why, in a word that a program can tell by.
+        message_id: the message concerned.
+    """
+
+    reason: str
+
+    def __init__(
+        self, text: str = "not sent, on purpose", *, reason: str = "refused", message_id: str | None = None
+    ) -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.message_id = message_id
+
+    def __str__(self) -> str:
+        return super().__str__() + _circumstances(self.message_id, 0)
+
+
+class DestinationNotAllowedError(NotSentError):
+    """The client was given ``only_destinations``, and the recipient is none of them."""
+
+    def __init__(
+        self,
+        text: str = "not sent: the client's only_destinations does not name the recipient",
+        *,
+        reason: str = "destination_not_allowed",
+        message_id: str | None = None,
+    ) -> None:
+        super().__init__(text, reason=reason, message_id=message_id)
+
+
+class OutsideWindowError(NotSentError):
+    """A free-form WhatsApp message, and the customer has not written within the last 24 hours (FAQ), as far as known.
+
+    Send a template, or name one that takes such a message's place: ``QlaraClient(outside_window=…)``.
+    """
+
+    def __init__(
+        self,
+        text: str = "not sent: the customer has not written for 24 hours; send a template, or give outside_window=",
+        *,
+        reason: str = "outside_window",
+        message_id: str | None = None,
+    ) -> None:
+        super().__init__(text, reason=reason, message_id=message_id)
+
+
+class SuppressedError(NotSentError):
+    """The recipient is on the client's suppression list."""
+
+    def __init__(
+        self,
+        text: str = "not sent: the recipient is on the suppression list",
+        *,
+        reason: str = "suppressed",
+        message_id: str | None = None,
+    ) -> None:
+        super().__init__(text, reason=reason, message_id=message_id)
 
 
 class MessageRejectedError(QlaraError):

@@ -15,6 +15,7 @@ from qlara_async.errors import (
     JournalLockedError,
     JournalMismatchError,
     MessageRejectedError,
+    NotSentError,
     QlaraError,
     RateLimitError,
     RequestTimeout,
@@ -44,6 +45,8 @@ def specimen(kind: type[QlaraError]) -> QlaraError:
         return kind("in use", pid=7, host="here", since=5.0)
     if issubclass(kind, JournalMismatchError):
         return kind(7)
+    if issubclass(kind, NotSentError):
+        return kind("not now", reason="because", message_id="m-1")
     if issubclass(kind, InvalidMessageError):
         return kind("must be E.164", field="destination")
     return kind("why")

@@ -77,6 +77,18 @@ def test_the_first_matching_handler_gets_an_inbound_message_own_before_included(
     assert matching(router, INBOUND) == ["own"]
 
 
+def test_observers_get_an_inbound_message_besides_the_handler_it_goes_to() -> None:
+    router, inner = Router(), Router()
+    router.include(inner)
+    inner.observe_inbound(name="watching")(handle)
+    inner.observe_inbound(lambda event: event.text == "start", name="picky")(handle)
+    assert matching(router, INBOUND) == ["watching"]
+    named(router, "inbound", "own", "second")
+    assert matching(router, INBOUND) == ["own", "watching"]
+    router.observe_inbound(name="first to see")(handle)
+    assert matching(router, INBOUND) == ["own", "first to see", "watching"]
+
+
 def test_a_router_included_by_two_others_runs_once() -> None:
     router, left, right, shared = Router(), Router(), Router(), Router()
     for outer, inner in ((router, left), (router, right), (left, shared), (right, shared)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from ..clock import Clock
 from ..errors import ClientStateError, DeliveryUnknownError, InvalidMessageError, QlaraError
 from ..limiter import Limiter
@@ -10,6 +12,7 @@ from ..models.channel import Channel
 from ..models.message import Message, fix_message_id
 from ..protocol.absence import Presence
 from ..sending.calls import CallOptions, Pursuit
+from ..sending.gates import admit, simulated
 from ..sending.lookups import Finding, Lookups
 from ..sending.sends import Sender
 from .journal import Entry, JournalWriter, RowState
@@ -18,16 +21,17 @@ from .rows import Row
 
 __all__ = ["JournalledDelivery"]
 
-_FINAL = frozenset({RowState.ACCEPTED, RowState.REJECTED, RowState.INVALID, RowState.SKIPPED})
+_FINAL = frozenset({RowState.ACCEPTED, RowState.REJECTED, RowState.INVALID})
 _CONTROLS = 4
 
 
 class JournalledDelivery:
     """Delivers each row by what the journal says of it.
 
-    Accepted, rejected, invalid and skipped rows are final. Rows that were in flight when the process died are looked
-    up and sent only if absent. Unknown rows are looked up again and never sent again by themselves. Everything else
-    is sent. A row's id and digest are journalled before its first byte can leave, its outcome before it is told.
+    Accepted, rejected and invalid rows are final. Rows that were in flight when the process died are looked up and
+    sent only if absent. Unknown rows are looked up again and never sent again by themselves. Everything else is sent
+    if the gates let it pass: a skipped row is no exception, for what refused it may have changed. A row's id and
+    digest are journalled before its first byte can leave, its outcome before it is told.
     """
 
     def __init__(
@@ -80,6 +84,9 @@ class JournalledDelivery:
         Raises:
             JournalMismatchError: its content differs.
         """
+        if self._options.simulation and row.message is not None:
+            # Here already, so that the journal of a dry run is not taken for that of the real job.
+            row = msgspec.structs.replace(row, message=simulated(row.message))
         entry = await self._journal.expected(row.index)
         if entry is not None:
             self._journal.verify(entry, row.item, row.message)
@@ -98,8 +105,8 @@ class JournalledDelivery:
         if entry is not None and entry.state is RowState.UNKNOWN:
             return await self._ask_again(row, row.message, entry)
         if entry is not None and entry.state is RowState.STARTED:
-            return await self._clear_up(row, row.message)
-        return await self._send(row, row.message)
+            return await self._clear_up(row, row.message, entry)
+        return await self._send(row, row.message, None)
 
     def _resumed(self, row: Row, entry: Entry) -> Outcome:
         message_id = entry.message_id
@@ -117,10 +124,10 @@ class JournalledDelivery:
         if finding.status is not None:
             return await self._found(row, message, finding)
         if self._on_unknown == "resend":
-            return await self._send(row, message)
+            return await self._send(row, message, entry)
         return self._resumed(row, entry)
 
-    async def _clear_up(self, row: Row, message: Message) -> Outcome:
+    async def _clear_up(self, row: Row, message: Message, entry: Entry) -> Outcome:
         # When the process died is not known: at the latest when this one opened the journal.
         finding = await self._lookups.find(
             _id_of(message),
@@ -132,7 +139,7 @@ class JournalledDelivery:
         if finding.status is not None:
             return await self._found(row, message, finding)
         if finding.presence is Presence.ABSENT:
-            return await self._send(row, message)
+            return await self._send(row, message, entry)
         error = DeliveryUnknownError(
             "an earlier run ended while the message was under way, and looking it up did not tell what became of it",
             message_id=message.message_id,
@@ -145,6 +152,7 @@ class JournalledDelivery:
             message_id=_id_of(message),
             channel=message.channel,
             looked_up=True,
+            simulation=message.simulation,
             raw=b"" if finding.status is None else finding.status.raw,
         )
         self._lookups.remember(message.channel, receipt.message_id)
@@ -152,14 +160,21 @@ class JournalledDelivery:
         self._sender.accepted(message, receipt)
         return Outcome.of(row, OutcomeState.ACCEPTED, receipt=receipt)
 
-    async def _send(self, row: Row, message: Message) -> Outcome:
+    async def _send(self, row: Row, message: Message, doubtful: Entry | None) -> Outcome:
+        """Send a message; `doubtful` is its row if it may have been sent before."""
+        admitted = message
+        if self._options.gates:
+            try:
+                admitted = await admit(self._options.gates, message)
+            except QlaraError as error:
+                return await self._not_admitted(row, message, error, doubtful)
         try:
             await self._journal.begin(row.index, _id_of(message), message.channel, self._journal.digest(message))
         except InvalidMessageError as error:
             return await self._record_invalid(row, error)
         pursuit = Pursuit()
         try:
-            receipt = await self._sender.send(self._options, message, pursuit)
+            receipt = await self._sender.pursue(self._options, admitted, pursuit)
         except ClientStateError:
             raise
         except QlaraError as error:
@@ -175,6 +190,21 @@ class JournalledDelivery:
             granted_at=self._wall_time(pursuit.last_grant) if pursuit.attempts else None,
         )
         return outcome
+
+    async def _not_admitted(self, row: Row, message: Message, error: QlaraError, doubtful: Entry | None) -> Outcome:
+        if isinstance(error, ClientStateError):
+            raise error
+        if doubtful is not None and doubtful.state is RowState.UNKNOWN:
+            return self._resumed(row, doubtful)  # what is not sent again may have been sent before
+        state = state_of(error)
+        if doubtful is not None:
+            await self._journal.finish(row.index, state, error=error)
+        elif isinstance(error, InvalidMessageError):
+            return await self._record_invalid(row, error)
+        else:
+            digest = self._journal.digest(message)
+            await self._journal.record(row.index, state, digest, channel=message.channel, error=error)
+        return Outcome.of(row, state, error=error)
 
     def _wall_time(self, monotonic: float) -> float:
         return self._clock.time() - (self._clock.monotonic() - monotonic)

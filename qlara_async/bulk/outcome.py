@@ -13,6 +13,7 @@ from ..errors import (
     DeliveryUnknownError,
     InvalidMessageError,
     MessageRejectedError,
+    NotSentError,
     PermissionDeniedError,
     QlaraError,
     RateLimitError,
@@ -37,7 +38,7 @@ class OutcomeState(StrEnum):
     INVALID = "invalid"
     """Never sent: the input is wrong."""
     SKIPPED = "skipped"
-    """Never sent, on purpose."""
+    """Never sent, on purpose: a check before the send refused it (`Outcome.reason`)."""
     FAILED = "failed"
     """Provably not accepted, for a reason that is not the message's: no connection, key, rate limit, permissions."""
     UNKNOWN = "unknown"
@@ -51,6 +52,8 @@ def state_of(error: QlaraError) -> OutcomeState:
     """Say in which state a message is whose send ended with `error`."""
     if isinstance(error, InvalidMessageError):
         return OutcomeState.INVALID
+    if isinstance(error, NotSentError):
+        return OutcomeState.SKIPPED
     if isinstance(error, DeliveryUnknownError):
         return OutcomeState.UNKNOWN
     if isinstance(error, MessageRejectedError):
@@ -106,6 +109,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     def message_id(self) -> str | None:
         """The message's id; ``None`` if it was never sent and had none."""
         return None if self.message is None else self.message.message_id
+
+    @property
+    def reason(self) -> str | None:
+        """Why a skipped message was not sent, in a word, as ``"suppressed"``; ``None`` for any other."""
+        return self.error.reason if isinstance(self.error, NotSentError) else None
 
     def __repr__(self) -> str:
         error = "" if self.error is None else f", error={type(self.error).__name__}"

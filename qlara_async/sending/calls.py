@@ -24,6 +24,7 @@ from ..protocol.requests import Request
 from ..protocol.responses import Response, error_of, rate_limit_headers
 from ..protocol.retry import Repeat, backoff_waits, wait_before_repeat
 from ..transport import Transport
+from .gates import Gate
 
 __all__ = ["CallOptions", "Caller", "EventHook", "Pursuit"]
 
@@ -34,11 +35,13 @@ EventHook = Callable[[ClientEvent], object]
 
 
 class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What may differ from call to call."""
+    """What may differ from call to call; `gates` and `simulation` are of sends only."""
 
     timeouts: Timeouts = Timeouts()
     retry: RetryPolicy = RetryPolicy()
     priority: Priority = Priority.INTERACTIVE
+    gates: tuple[Gate, ...] = ()
+    simulation: bool = False
 
     def __post_init__(self) -> None:
         for name, kind in (("timeouts", Timeouts), ("retry", RetryPolicy), ("priority", Priority)):

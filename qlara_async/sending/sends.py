@@ -17,13 +17,13 @@ from ..errors import (
 )
 from ..loggers import client_logger
 from ..models.answers import Receipt
-from ..models.channel import Channel
 from ..models.message import Message, Rcs, Sms, WhatsApp, fix_message_id
 from ..models.telemetry import RetryScheduled
 from ..protocol.absence import Presence
 from ..protocol.requests import Request, send_request
 from ..protocol.responses import receipt_of
 from .calls import Caller, CallOptions, Pursuit
+from .gates import admit
 from .lookups import Lookups
 
 __all__ = ["ReceiptListener", "Sender", "new_message_id"]
@@ -61,10 +61,11 @@ class Sender:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
-    async def send(self, options: CallOptions, message: Message, pursuit: Pursuit | None = None) -> Receipt:
-        """Send `message`; its id is minted and fixed before the first attempt. `pursuit` tells how far the send came.
+    async def send(self, options: CallOptions, message: Message) -> Receipt:
+        """Send `message` if the gates let it pass; its id is minted and fixed before they are asked.
 
         Raises:
+            NotSentError: a gate refused it.
             DeliveryUnknownError: it may have been accepted; ``message_id`` says what to look up.
             MessageRejectedError: the gateway answered 2xx and did not accept it.
             ApiError: the gateway refused it (4xx), or failed (5xx) and provably does not have it.
@@ -73,6 +74,15 @@ class Sender:
         if not isinstance(message, (Sms, Rcs, WhatsApp)):
             raise InvalidMessageError(f"send takes Sms, Rcs or WhatsApp, not {type(message).__name__}; rows go to bulk")
         fix_message_id(message, new_message_id)
+        if options.gates or options.simulation:
+            message = await admit(options.gates, message, simulation=options.simulation)
+        return await self.pursue(options, message)
+
+    async def pursue(self, options: CallOptions, message: Message, pursuit: Pursuit | None = None) -> Receipt:
+        """Send a message that the gates have let pass and whose id is fixed. `pursuit` tells how far the send came.
+
+        Raises like `send`, but for what gates raise.
+        """
         request = send_request(message)
         pursuit = Pursuit() if pursuit is None else pursuit
         while True:
@@ -82,7 +92,7 @@ class Sender:
             except (TransportError, ServerError, UndecodableAnswerError) as error:
                 if isinstance(error, TransportError) and error.sent == "no":
                     raise
-                found = await self._clear_up(error, request, message.channel, options, pursuit)
+                found = await self._clear_up(error, request, message, options, pursuit)
                 if found is not None:
                     return self.accepted(message, found)
             else:
@@ -99,10 +109,10 @@ class Sender:
         return receipt
 
     async def _clear_up(
-        self, doubt: QlaraError, request: Request, channel: Channel, options: CallOptions, pursuit: Pursuit
+        self, doubt: QlaraError, request: Request, message: Message, options: CallOptions, pursuit: Pursuit
     ) -> Receipt | None:
         """Return the receipt if the gateway has the message, ``None`` if it is to be sent again; else raise."""
-        message_id = request.message_id or ""
+        message_id, channel = request.message_id or "", message.channel
         patience = options.retry.max_elapsed - pursuit.elapsed(self._clock.monotonic())
         finding = await self._lookups.find(message_id, channel, options, patience=patience)
         if finding.status is not None:
@@ -110,6 +120,7 @@ class Sender:
             return Receipt(
                 message_id=message_id,
                 channel=channel,
+                simulation=message.simulation,
                 attempts=pursuit.attempts,
                 looked_up=True,
                 raw=finding.status.raw,

@@ -35,12 +35,14 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
         handler: the function, untouched.
         takes_context: it wants a second argument.
         predicate: tells which events it wants; ``None`` is all.
+        observes: it runs besides the one handler that an inbound message goes to.
     """
 
     name: str
     handler: Callable[..., Awaitable[object]]
     takes_context: bool
     predicate: Callable[[Any], object] | None = None
+    observes: bool = False
 
 
 class Router:
@@ -48,8 +50,8 @@ class Router:
 
     Handlers are ``async`` functions of the event, or of the event and a ``Context``; one that can be called with the
     event alone is. The decorators return the function untouched. Receipts and unknown events go to all handlers that
-    match, in order of registration; an inbound message goes to the first one. A router's own handlers come before those
-    of the routers it includes.
+    match, in order of registration; an inbound message goes to the first one, and to all observers that match. A
+    router's own handlers come before those of the routers it includes.
 
     Predicates are plain functions of the event; one that raises counts as not matching, and is reported.
     """
@@ -86,6 +88,12 @@ class Router:
         """Register a handler of inbound messages, of which only the first that matches runs; see ``on_delivery``."""
         return self._registrar(Inbound, predicate, name)
 
+    def observe_inbound(
+        self, predicate: _Predicate[Inbound] | None = None, *, name: str | None = None
+    ) -> Callable[[_InboundHandler], _InboundHandler]:
+        """Register an observer of inbound messages: it runs besides the handler they go to; see ``on_delivery``."""
+        return self._registrar(Inbound, predicate, name, observes=True)
+
     def on_unknown(
         self, predicate: _Predicate[UnknownEvent] | None = None, *, name: str | None = None
     ) -> Callable[[_UnknownHandler], _UnknownHandler]:
@@ -114,12 +122,14 @@ class Router:
     def match(self, event: Event, failed: PredicateFailed) -> list[str]:
         """Name the handlers an event goes to, in order. ``failed`` is told of predicates that raise."""
         first_only = type(event) is Inbound
+        taken = False
         names: list[str] = []
         for registration in (self._plan or self._planned()).by_type.get(type(event), ()):
+            if taken and not registration.observes:
+                continue
             if _wants(registration, event, failed):
                 names.append(registration.name)
-                if first_only:
-                    break
+                taken = taken or (first_only and not registration.observes)
         return names
 
     def registration(self, name: str) -> Registration:
@@ -142,7 +152,7 @@ class Router:
             )
 
     def _registrar(
-        self, kind: type[Event], predicate: Callable[[Any], object] | None, name: str | None
+        self, kind: type[Event], predicate: Callable[[Any], object] | None, name: str | None, *, observes: bool = False
     ) -> Callable[[Any], Any]:
         _check_predicate(predicate)
 
@@ -152,6 +162,7 @@ class Router:
                 handler=handler,
                 takes_context=_takes_context(handler),
                 predicate=predicate,
+                observes=observes,
             )
             self._own.setdefault(kind, []).append(registration)
             self._changed()

@@ -1,0 +1,57 @@
+"""What is asked before a message is sent: gates, which let it pass, replace it, or refuse it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from ..errors import ConfigurationError
+from ..models.message import Message, fix_message_id
+
+__all__ = ["Gate", "admit", "simulated"]
+
+
+class Gate(Protocol):
+    """Asked about each message before it costs a grant of the limiter or a request, in bulk jobs too.
+
+    It is not asked again when a send is repeated, nor about a message that was looked up and found.
+    """
+
+    async def check(self, message: Message) -> Message:
+        """Return the message to send: this one, or another to the same recipient on the same channel.
+
+        Where it need not wait it should not: then it costs no switch of tasks.
+
+        Raises:
+            NotSentError: the message is not to be sent. In a bulk job that is a ``skipped`` outcome.
+        """
+
+
+async def admit(gates: Sequence[Gate], message: Message, *, simulation: bool = False) -> Message:
+    """Pass a message, whose id is fixed, through all gates; make a dry run of what comes out if `simulation`.
+
+    Raises:
+        NotSentError: a gate refused it.
+        ConfigurationError: a gate put a message in its place that has another id, recipient or channel.
+    """
+    admitted = message
+    for gate in gates:
+        admitted = await gate.check(admitted)
+    if admitted is not message:
+        _check_replacement(message, admitted)
+    return simulated(admitted) if simulation else admitted
+
+
+def simulated(message: Message) -> Message:
+    """Make a dry run of a message."""
+    return message if message.simulation else msgspec.structs.replace(message, simulation=True)
+
+
+def _check_replacement(message: Message, replacement: Message) -> None:
+    """Require that look-ups, journals and callbacks know the replacement by what they know the message by."""
+    fix_message_id(replacement, lambda: message.message_id or "")
+    same = (message.message_id, message.destination, message.channel)
+    if (replacement.message_id, replacement.destination, replacement.channel) != same:
+        raise ConfigurationError("a gate may replace what a message says, not its id, recipient or channel")
