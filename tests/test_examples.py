@@ -31,8 +31,9 @@ PYTHON = (sys.executable, "-W", "error", "-m")
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """Ours, without an account, and with a terminal of 80 columns."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("QLARA_")}
+    """Ours, without an account and development mode, and with a terminal of 80 columns: as a user has it."""
+    not_a_users = ("QLARA_", "PYTHONDEVMODE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(not_a_users)}
     return kept | {"COLUMNS": "80", "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"} | extra
 
 
