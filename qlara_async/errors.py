@@ -51,6 +51,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from .models.legacy_codes import LEGACY_CODES, LegacyCode
+
 if TYPE_CHECKING:
     from .models.answers import MessageStatus
 
@@ -393,6 +395,7 @@ class ApiError(QlaraError):
     Attributes:
         status: the HTTP status code.
         code: the gateway's own error code, if the body has one (SMS Legacy table), else ``None``.
+        field: the field at fault in snake_case, if the body of a 400 or 422 names one (how is undocumented).
         detail: the gateway's words, scrubbed of the request's own values and of long digit runs; may be empty.
         retry_after: seconds the gateway asked to wait, if it did.
         attempts: requests put on the wire so far.
@@ -407,6 +410,7 @@ class ApiError(QlaraError):
         status: int,
         *,
         code: int | str | None = None,
+        field: str | None = None,
         detail: str = "",
         retry_after: float | None = None,
         attempts: int = 1,
@@ -416,17 +420,32 @@ class ApiError(QlaraError):
         super().__init__(status)
         self.status = status
         self.code = code
+        self.field = field
         self.detail = detail
         self.retry_after = retry_after
         self.attempts = attempts
         self.message_id = message_id
         self.body = body
 
+    @property
+    def meaning(self) -> str | None:
+        """What `code` means by the table of SMS Legacy; ``None`` without one of its codes."""
+        known = self._known_code
+        return None if known is None else known.meaning
+
+    @property
+    def _known_code(self) -> LegacyCode | None:
+        return LEGACY_CODES.get(self.code) if isinstance(self.code, int) else None
+
     def __str__(self) -> str:
+        known = self._known_code
         code = "" if self.code is None else f", code {self.code}"
+        meaning = "" if known is None else f" ({known.meaning})"
+        field = "" if self.field is None else f", field {self.field}"
         detail = f": {self.detail}" if self.detail else ""
+        advice = self.advice if known is None else known.advice
         circumstances = _circumstances(self.message_id, self.attempts)
-        return f"the gateway answered {self.status}{code}{detail} — {self.advice}{circumstances}"
+        return f"the gateway answered {self.status}{code}{meaning}{field}{detail} — {advice}{circumstances}"
 
 
 class BadRequestError(ApiError):
@@ -486,6 +505,7 @@ class RateLimitError(ApiError):
         status: int = 429,
         *,
         code: int | str | None = None,
+        field: str | None = None,
         detail: str = "",
         retry_after: float | None = None,
         attempts: int = 1,
@@ -496,6 +516,7 @@ class RateLimitError(ApiError):
         super().__init__(
             status,
             code=code,
+            field=field,
             detail=detail,
             retry_after=retry_after,
             attempts=attempts,

@@ -32,7 +32,9 @@ def specimen(kind: type[QlaraError]) -> QlaraError:
             code=9, detail="slow down", retry_after=12.0, attempts=3, message_id="m-1", body=b"{}", retry_at=5.0
         )
     if issubclass(kind, ApiError):
-        return kind(418, code="x", detail="said so", retry_after=1.0, attempts=2, message_id="m-1", body=b"{}")
+        return kind(
+            418, code="x", field="sender", detail="said so", retry_after=1.0, attempts=2, message_id="m-1", body=b"{}"
+        )
     if issubclass(kind, MessageRejectedError):
         return kind(reasons=["blocked"], message_id="m-1", attempts=2, body=b"{}")
     if issubclass(kind, UndecodableAnswerError):

@@ -32,7 +32,9 @@ from ..errors import (
 )
 from ..models.answers import CallbackRegistration, ChannelResult, MessageStatus, Receipt
 from ..models.channel import Channel, DeliveryStatus
+from ..models.legacy_codes import LEGACY_CODES
 from ..models.telemetry import RateLimitHeaders
+from .error_fields import field_of
 from .redaction import scrub, strings_in
 from .requests import Request
 
@@ -256,9 +258,11 @@ def error_of(
     fields = body if isinstance(body, dict) else {}
     private = [*_private_values(request), *secrets]
     kind = _ERRORS.get(response.status) or (ServerError if response.status >= 500 else ApiError)
+    code = _code(fields, private)
     error = kind(
         response.status,
-        code=_code(fields.get("code"), private),
+        code=code,
+        field=_field(response.status, fields, code, private),
         detail=scrub(_detail(body, response), private),
         retry_after=_retry_after(response.headers, fields, now),
         attempts=attempts,
@@ -270,10 +274,18 @@ def error_of(
     return error
 
 
-def _code(code: Any, private: Iterable[str]) -> int | str | None:
-    if isinstance(code, str):
+def _code(fields: dict[str, Any], private: Iterable[str]) -> int | str | None:
+    code = fields.get("code")
+    if isinstance(code, str) and not (code.isascii() and code.isdigit() and len(code) < 4):
         return scrub(code, private)
-    return code if isinstance(code, int) and not isinstance(code, bool) else None
+    return int(code) if isinstance(code, int | str) and not isinstance(code, bool) else None
+
+
+def _field(status: int, fields: dict[str, Any], code: int | str | None, private: Iterable[str]) -> str | None:
+    if status not in {400, 422}:
+        return None
+    known = LEGACY_CODES.get(code) if isinstance(code, int) else None
+    return field_of(fields, private) or (None if known is None else known.field)
 
 
 def _detail(body: Any, response: Response) -> str:
