@@ -29,6 +29,9 @@ from .sending.gates import Gate
 
 if TYPE_CHECKING:
     from .bulk.journal import Journal
+    from .models.contacts import Contact, ContactList
+    from .models.record import Record
+    from .resources.listing import Listing, Page
     from .tracking import DeliveryTracker, StatusChange
 
 __all__ = [
@@ -39,6 +42,8 @@ __all__ = [
     "Channel",
     "ChannelResult",
     "ClientEvent",
+    "Contact",
+    "ContactList",
     "DeliveryStatus",
     "DeliveryTracker",
     "FallbackRcs",
@@ -48,10 +53,12 @@ __all__ = [
     "Limiter",
     "LimiterPaused",
     "LimiterWaited",
+    "Listing",
     "Message",
     "MessageStatus",
     "Outcome",
     "OutcomeState",
+    "Page",
     "Priority",
     "QlaraClient",
     "RateLimit",
@@ -59,6 +66,7 @@ __all__ = [
     "Rcs",
     "RcsContent",
     "Receipt",
+    "Record",
     "RequestFinished",
     "RetryPolicy",
     "RetryScheduled",
@@ -72,11 +80,16 @@ __all__ = [
 ]
 
 _LAZY = {
+    "Contact": "qlara_async.models.contacts",
+    "ContactList": "qlara_async.models.contacts",
     "DeliveryTracker": "qlara_async.tracking",
     "Journal": "qlara_async.bulk.journal",
+    "Listing": "qlara_async.resources.listing",
+    "Page": "qlara_async.resources.listing",
+    "Record": "qlara_async.models.record",
     "StatusChange": "qlara_async.tracking",
 }
-"""What brings SQLite, or a receiver, is imported when it is asked for."""
+"""What brings SQLite, or a receiver, or belongs to one resource is imported when it is asked for."""
 
 
 def __getattr__(name: str) -> object:

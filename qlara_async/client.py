@@ -26,6 +26,7 @@ from .models.message import Message, Rcs, Sms, WhatsApp
 from .models.options import Priority, RateLimit, RetryPolicy, Timeouts
 from .protocol.requests import raw_request
 from .resources.callbacks import Webhooks
+from .resources.catalogue import Catalogue
 from .resources.messages import Messages
 from .sending.calls import Caller, CallOptions, EventHook
 from .sending.channels import ChannelSender
@@ -45,7 +46,7 @@ DEFAULT_BASE_URL = "https://lora-api.agiletelecom.com/api"
 _UNLIMITED_POOL = 100
 
 
-class QlaraClient:
+class QlaraClient(Catalogue):
     """An async client of the Qlara gateway.
 
     May be constructed anywhere, also at import; the connection pool is made at first use and belongs to that event
@@ -132,6 +133,7 @@ class QlaraClient:
         self.whatsapp = ChannelSender(WhatsApp, self.send)
         self.messages = Messages(self._caller, options)
         self.webhooks = Webhooks(self._caller, options)
+        self._offer(self._caller, options)
 
     @classmethod
     def from_env(cls, **options: Any) -> Self:

@@ -20,6 +20,7 @@ from .encoding import encode_message
 from .redaction import scrub
 
 __all__ = [
+    "REPEATABLE",
     "Request",
     "callback_request",
     "check_base_url",
@@ -41,7 +42,7 @@ _CALLBACK_PATH = "/partner-gateway/v1/webhooks/delivery-status"
 _MAX_IDS = 200
 _MAX_QUERY_CHARACTERS = 6_000
 
-_REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
+REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -176,7 +177,7 @@ def raw_request(
         query=urlencode({key: _parameter(value) for key, value in (params or {}).items()}),
         body=msgspec.json.encode(json) if json is not None else body,
         content_type=content_type or "application/json",
-        repeatable=method in _REPEATABLE,
+        repeatable=method in REPEATABLE,
     )
 
 

@@ -1,0 +1,118 @@
+"""What every resource does: build an operation's request, call it, read the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+import msgspec
+
+from ..models.record import Id, Record
+from ..protocol.operations.operation import Operation
+from ..protocol.paging import OneAnswer, PageWalk, Walk
+from ..protocol.parameters import batches_of
+from ..protocol.records import json_of, record_of
+from ..protocol.responses import Response
+from ..sending.calls import Caller, CallOptions
+from .listing import Listing, checked_limit
+
+__all__ = ["Api"]
+
+R = TypeVar("R", bound=Record)
+
+
+class Api:
+    """The platform API under one set of options.
+
+    Args:
+        caller: carries requests to their answers.
+        options: of every call.
+    """
+
+    def __init__(self, caller: Caller, options: CallOptions) -> None:
+        self.caller = caller
+        self.options = options
+
+    async def call(
+        self,
+        operation: Operation,
+        *,
+        path: Mapping[str, Id] | None = None,
+        query: msgspec.Struct | None = None,
+        body: msgspec.Struct | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> Response:
+        """Call an operation; the arguments are those of `Operation.request`.
+
+        Raises:
+            ConfigurationError: a value does not fit; nothing was sent.
+            ApiError, TransportError: as for any call.
+        """
+        request = operation.request(path=path, query=query, body=body, more=more)
+        return await self.caller.call(request, self.options)
+
+    async def get(
+        self,
+        operation: Operation,
+        kind: type[R],
+        *,
+        path: Mapping[str, Id] | None = None,
+        query: msgspec.Struct | None = None,
+        body: msgspec.Struct | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> R:
+        """Call an operation whose answer is one object. Raises as `call`, and ``UndecodableAnswerError``."""
+        return record_of(await self.call(operation, path=path, query=query, body=body, more=more), kind)
+
+    def list(
+        self,
+        operation: Operation,
+        kind: type[R],
+        *,
+        path: Mapping[str, Id] | None = None,
+        query: msgspec.Struct | None = None,
+        limit: int | None = None,
+        walk: Callable[[], Walk] = OneAnswer,
+    ) -> Listing[R]:
+        """Return the list an operation answers with, by the way `walk` makes; see also `pages`.
+
+        Raises:
+            ConfigurationError: a value does not fit.
+        """
+        operation.request(path=path, query=query)  # what is wrong with it is said here, not at the first iteration
+
+        async def ask(fields: dict[str, int]) -> Response:
+            asked = query if query is None or not fields else msgspec.structs.replace(query, **fields)
+            return await self.call(operation, path=path, query=asked)
+
+        return Listing(ask, kind, walk, checked_limit(limit))
+
+    def pages(
+        self,
+        operation: Operation,
+        kind: type[R],
+        query: msgspec.Struct,
+        *,
+        path: Mapping[str, Id] | None = None,
+        limit: int | None,
+        page_size: int,
+    ) -> Listing[R]:
+        """Return a list that comes by ``page`` and ``limit``, fields that `query` must have.
+
+        No page is larger than `limit`. Raises ``ConfigurationError`` where a value does not fit.
+        """
+        size = page_size if not limit else min(page_size, limit)
+        first = msgspec.structs.replace(query, page=0, limit=size)
+        return self.list(operation, kind, path=path, query=first, limit=limit, walk=partial(PageWalk, size))
+
+    async def delete(
+        self, operation: Operation, ids: Iterable[Id], query: Callable[[tuple[Id, ...]], msgspec.Struct]
+    ) -> tuple[Any, ...]:
+        """Call a deletion of several ids, in as many requests as their number takes; none for none.
+
+        Returns:
+            The answers, decoded. A request that fails leaves those before it done.
+        """
+        batches = list(batches_of(ids))  # a bad id is found before anything is deleted
+        return tuple([json_of(await self.call(operation, query=query(batch))) for batch in batches])

@@ -1,0 +1,59 @@
+"""The client's resources, each imported and made at first use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+from ..sending.calls import Caller, CallOptions
+
+if TYPE_CHECKING:
+    from .api import Api
+    from .contacts import Contacts
+
+__all__ = ["Catalogue"]
+
+T = TypeVar("T")
+
+
+class Resource(Generic[T]):
+    """An attribute of the client: the class `name` of the module `name` beside this one, made once for each view."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self._module = module
+        self._name = name
+
+    @overload
+    def __get__(self, client: None, owner: type) -> Resource[T]: ...
+    @overload
+    def __get__(self, client: Catalogue, owner: type) -> T: ...
+    def __get__(self, client: Catalogue | None, owner: type) -> Resource[T] | T:
+        if client is None:
+            return self
+        made: T | None = client._resources.get(self._name)
+        if made is None:
+            kind = getattr(import_module(f".{self._module}", __package__), self._name)
+            made = client._resources[self._name] = kind(client._api())
+        return made
+
+
+class Catalogue:
+    """What a client offers beside sending. One line a resource; each takes an `Api`."""
+
+    _resources: dict[str, Any]
+    _api: Callable[[], Api]
+
+    def _offer(self, caller: Caller, options: CallOptions) -> None:
+        """Make the resources, which are made at first use, call so from now on."""
+        self._resources = {}
+        self._api = partial(_api, caller, options)
+
+    contacts: Resource[Contacts] = Resource("contacts", "Contacts")
+
+
+def _api(caller: Caller, options: CallOptions) -> Api:
+    from .api import Api  # noqa: PLC0415 — for those who use it
+
+    return Api(caller, options)
