@@ -153,7 +153,7 @@ class WebhookReceiver(Router):
                 return
             if self._inbox.durable:
                 self.check_names()
-            await self._inbox.start(self._dispatcher.match, lane=self._lane, names=self.names)
+            await self._inbox.start(self._dispatcher.match, lane=self._lane, names=self.names, limits=self.limits)
             self._dispatcher.start()
             self._intake.phase = Phase.OPEN
 

@@ -36,6 +36,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
         takes_context: it wants a second argument.
         predicate: tells which events it wants; ``None`` is all.
         observes: it runs besides the one handler that an inbound message goes to.
+        concurrency: how many of its runs there may be at once; ``None`` is as many as the receiver runs.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
     takes_context: bool
     predicate: Callable[[Any], object] | None = None
     observes: bool = False
+    concurrency: int | None = None
 
 
 class Router:
@@ -63,42 +65,65 @@ class Router:
         self._plan: _Plan | None = None
 
     def on_delivery(
-        self, predicate: _Predicate[Delivery] | None = None, *, name: str | None = None
+        self,
+        predicate: _Predicate[Delivery] | None = None,
+        *,
+        name: str | None = None,
+        concurrency: int | None = None,
     ) -> Callable[[_DeliveryHandler], _DeliveryHandler]:
         """Register a handler of delivery receipts.
 
         Args:
             predicate: which of them; all if not given.
             name: the durable name, if ``module.qualname`` will not do.
+            concurrency: how many of its runs there may be at once in this process. Its other events wait in the inbox
+                meanwhile, and keep no other handler from running.
 
         Raises:
-            ConfigurationError: the handler is not ``async`` or cannot be called, or the predicate cannot be used.
+            ConfigurationError: the handler is not ``async`` or cannot be called, the predicate cannot be used, or
+                ``concurrency`` is below 1.
         """
-        return self._registrar(Delivery, predicate, name)
+        return self._registrar(Delivery, predicate, name, concurrency=concurrency)
 
     def on_read(
-        self, predicate: _Predicate[Read] | None = None, *, name: str | None = None
+        self,
+        predicate: _Predicate[Read] | None = None,
+        *,
+        name: str | None = None,
+        concurrency: int | None = None,
     ) -> Callable[[_ReadHandler], _ReadHandler]:
         """Register a handler of read receipts; see ``on_delivery``."""
-        return self._registrar(Read, predicate, name)
+        return self._registrar(Read, predicate, name, concurrency=concurrency)
 
     def on_inbound(
-        self, predicate: _Predicate[Inbound] | None = None, *, name: str | None = None
+        self,
+        predicate: _Predicate[Inbound] | None = None,
+        *,
+        name: str | None = None,
+        concurrency: int | None = None,
     ) -> Callable[[_InboundHandler], _InboundHandler]:
         """Register a handler of inbound messages, of which only the first that matches runs; see ``on_delivery``."""
-        return self._registrar(Inbound, predicate, name)
+        return self._registrar(Inbound, predicate, name, concurrency=concurrency)
 
     def observe_inbound(
-        self, predicate: _Predicate[Inbound] | None = None, *, name: str | None = None
+        self,
+        predicate: _Predicate[Inbound] | None = None,
+        *,
+        name: str | None = None,
+        concurrency: int | None = None,
     ) -> Callable[[_InboundHandler], _InboundHandler]:
         """Register an observer of inbound messages: it runs besides the handler they go to; see ``on_delivery``."""
-        return self._registrar(Inbound, predicate, name, observes=True)
+        return self._registrar(Inbound, predicate, name, concurrency=concurrency, observes=True)
 
     def on_unknown(
-        self, predicate: _Predicate[UnknownEvent] | None = None, *, name: str | None = None
+        self,
+        predicate: _Predicate[UnknownEvent] | None = None,
+        *,
+        name: str | None = None,
+        concurrency: int | None = None,
     ) -> Callable[[_UnknownHandler], _UnknownHandler]:
         """Register a handler of events that could not be named or decoded; see ``on_delivery``."""
-        return self._registrar(UnknownEvent, predicate, name)
+        return self._registrar(UnknownEvent, predicate, name, concurrency=concurrency)
 
     def include(self, router: Router) -> None:
         """Add another router's handlers after this one's, those it gets later included.
@@ -140,6 +165,10 @@ class Router:
         """Name all handlers, each under its durable name."""
         return list((self._plan or self._planned()).by_name)
 
+    def limits(self) -> dict[str, int]:
+        """Tell how many runs at once each handler may have, of those that have a limit."""
+        return (self._plan or self._planned()).limits
+
     def check_names(self) -> None:
         """Check that no two handlers have one name.
 
@@ -152,9 +181,17 @@ class Router:
             )
 
     def _registrar(
-        self, kind: type[Event], predicate: Callable[[Any], object] | None, name: str | None, *, observes: bool = False
+        self,
+        kind: type[Event],
+        predicate: Callable[[Any], object] | None,
+        name: str | None,
+        *,
+        concurrency: int | None,
+        observes: bool = False,
     ) -> Callable[[Any], Any]:
         _check_predicate(predicate)
+        if concurrency is not None and concurrency < 1:
+            raise ConfigurationError("concurrency of a handler is at least 1")
 
         def register(handler: Any) -> Any:
             registration = Registration(
@@ -163,6 +200,7 @@ class Router:
                 takes_context=_takes_context(handler),
                 predicate=predicate,
                 observes=observes,
+                concurrency=concurrency,
             )
             self._own.setdefault(kind, []).append(registration)
             self._changed()
@@ -188,11 +226,12 @@ class Router:
 class _Plan:
     """The tree laid out flat, each router once, each handler under a name of its own."""
 
-    __slots__ = ("by_name", "by_type", "twice")
+    __slots__ = ("by_name", "by_type", "limits", "twice")
 
     def __init__(self, routers: Iterator[Router]) -> None:
         self.by_name: dict[str, Registration] = {}
         self.by_type: dict[type[Event], list[Registration]] = {}
+        self.limits: dict[str, int] = {}
         self.twice: list[str] = []
         for router in {id(router): router for router in routers}.values():
             for kind, registrations in router._own.items():
@@ -210,6 +249,8 @@ class _Plan:
             )
             registration = msgspec.structs.replace(registration, name=name)
         self.by_name[name] = registration
+        if registration.concurrency is not None:
+            self.limits[name] = registration.concurrency
         return registration
 
 

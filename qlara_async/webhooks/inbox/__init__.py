@@ -7,7 +7,7 @@ store's own business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum
 from typing import Protocol, TypeAlias
 
@@ -16,7 +16,7 @@ import msgspec
 from ...models.events import Event
 from ...protocol.identity import Identity
 
-__all__ = ["Inbox", "InboxStats", "Lane", "Matcher", "Row", "Verdict", "Work"]
+__all__ = ["Inbox", "InboxStats", "Lane", "Limits", "Matcher", "Row", "Verdict", "Work"]
 
 Matcher: TypeAlias = Callable[[Event], Sequence[str]]
 """Names the handlers of an event. Called when it is known whether the event is a conflict; never raises."""
@@ -24,6 +24,9 @@ Matcher: TypeAlias = Callable[[Event], Sequence[str]]
 
 Lane: TypeAlias = Callable[[Event], bytes | None]
 """Names the lane of an event: a handler gets the events of a lane one after the other. ``None`` is no lane."""
+
+Limits: TypeAlias = Callable[[], Mapping[str, int]]
+"""Tells of how many runs each handler may have at once in this process, of those that have a limit."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -93,9 +96,16 @@ class Inbox(Protocol):
         """Why nothing can be stored now, in a word that tells a stranger nothing; ``None`` if nothing is wrong."""
 
     async def start(
-        self, match: Matcher, *, lane: Lane | None = None, names: Callable[[], Collection[str]] = tuple
+        self,
+        match: Matcher,
+        *,
+        lane: Lane | None = None,
+        names: Callable[[], Collection[str]] = tuple,
+        limits: Limits = dict,
     ) -> None:
-        """Open the store for one receiver, whose handlers have these names.
+        """Open the store for one receiver, whose handlers have these names and limits.
+
+        Work beyond the limit of its handler is not handed out, so that it keeps nobody from other work.
 
         Raises:
             ConfigurationError: another receiver has it.

@@ -11,7 +11,7 @@ import msgspec
 from ...clock import Clock, SystemClock
 from ...errors import ConfigurationError
 from ...models.events import Event
-from . import InboxStats, Lane, Matcher, Row, Verdict, Work
+from . import InboxStats, Lane, Limits, Matcher, Row, Verdict, Work
 from .ready import ReadyWork
 from .seen import Seen
 
@@ -59,7 +59,10 @@ class MemoryInbox:
         self._seen = Seen({"full": dedup_ttl, "short": min(_SHORT_TTL, dedup_ttl)}, max_remembered)
         self._match: Matcher | None = None
         self._lane: Lane | None = None
+        self._limits: Limits = dict
         self._ready = ReadyWork()
+        self._out: dict[str, int] = {}
+        self._beyond: dict[str, deque[Work]] = {}
         self._lanes: dict[tuple[str, bytes], deque[Work]] = {}
         self._unfinished: dict[int, int] = {}
         self._since: dict[int, float] = {}
@@ -77,12 +80,17 @@ class MemoryInbox:
         return "inbox full" if len(self._unfinished) >= self._max_pending else None
 
     async def start(
-        self, match: Matcher, *, lane: Lane | None = None, names: Callable[[], Collection[str]] = tuple
+        self,
+        match: Matcher,
+        *,
+        lane: Lane | None = None,
+        names: Callable[[], Collection[str]] = tuple,
+        limits: Limits = dict,
     ) -> None:
         """Serve one receiver, and no other: two would take each other's work."""
         if self._match is not None:
             raise ConfigurationError("this inbox already belongs to a receiver")
-        self._match, self._lane = match, lane
+        self._match, self._lane, self._limits = match, lane, limits
 
     async def put(self, rows: Sequence[Row]) -> Sequence[Verdict]:
         """Store a batch: all of its new rows or, if they do not fit, none."""
@@ -102,7 +110,9 @@ class MemoryInbox:
         return await self._ready.take()
 
     async def finish(self, work: Work, error: BaseException | None) -> None:
-        """Forget the work, failed or not, and let the next of its lane come."""
+        """Forget the work, failed or not, and let the next of its handler and of its lane come."""
+        if work.handler in self._out:
+            self._next_of_handler(work.handler)
         if work.lane is not None:
             self._next_of_lane(work.handler, work.lane)
         left = self._unfinished[work.ticket] - 1
@@ -134,6 +144,8 @@ class MemoryInbox:
         self._unfinished.clear()
         self._since.clear()
         self._lanes.clear()
+        self._out.clear()
+        self._beyond.clear()
         self._ready.clear()
         self._wake()
 
@@ -156,7 +168,7 @@ class MemoryInbox:
         for handler in handlers:
             work = Work(event, handler, self._tickets, 1, lane)
             if lane is None:
-                self._ready.put(work)
+                self._offer(work)
             else:
                 self._queue_up(work, (handler, lane))
 
@@ -166,14 +178,34 @@ class MemoryInbox:
             behind.append(work)
             return
         self._lanes[lane] = deque()
-        self._ready.put(work)
+        self._offer(work)
 
     def _next_of_lane(self, handler: str, lane: bytes) -> None:
         behind = self._lanes.get((handler, lane))
         if behind:
-            self._ready.put(behind.popleft())
+            self._offer(behind.popleft())
         else:
             self._lanes.pop((handler, lane), None)
+
+    def _offer(self, work: Work) -> None:
+        limit = self._limits().get(work.handler)
+        if limit is not None:
+            out = self._out.get(work.handler, 0)
+            if out >= limit:
+                self._beyond.setdefault(work.handler, deque()).append(work)
+                return
+            self._out[work.handler] = out + 1
+        self._ready.put(work)
+
+    def _next_of_handler(self, handler: str) -> None:
+        beyond = self._beyond.get(handler)
+        if beyond:
+            self._ready.put(beyond.popleft())
+            return
+        self._beyond.pop(handler, None)
+        self._out[handler] -= 1
+        if not self._out[handler]:
+            del self._out[handler]
 
     def _wake(self) -> None:
         for waiter in self._waiters:

@@ -15,7 +15,7 @@ from ....clock import Clock, SystemClock, Timer
 from ....errors import ConfigurationError, InboxError
 from ....loggers import webhooks_logger
 from ....models.events import UnknownEvent
-from .. import InboxStats, Lane, Matcher, Row, Verdict, Work
+from .. import InboxStats, Lane, Limits, Matcher, Row, Verdict, Work
 from ..ready import ReadyWork
 from . import listing
 from .codec import pack, unpack
@@ -108,6 +108,7 @@ class SqliteInbox:
         self._match: Matcher | None = None
         self._lane: Lane | None = None
         self._names: Callable[[], Collection[str]] = tuple
+        self._limits: Limits = dict
         self._ready = ReadyWork()
         self._snapshot = Snapshot()
         self._running = 0
@@ -129,7 +130,12 @@ class SqliteInbox:
         return self._snapshot.trouble
 
     async def start(
-        self, match: Matcher, *, lane: Lane | None = None, names: Callable[[], Collection[str]] = tuple
+        self,
+        match: Matcher,
+        *,
+        lane: Lane | None = None,
+        names: Callable[[], Collection[str]] = tuple,
+        limits: Limits = dict,
     ) -> None:
         """Open the file for one receiver, and take up what is left in it.
 
@@ -140,9 +146,9 @@ class SqliteInbox:
         if self._match is not None:
             raise ConfigurationError("this inbox already belongs to a receiver")
         writer = await self._opened()
-        known = tuple(names())
-        await writer.call(lambda store: store.serve(known))
-        self._match, self._lane, self._names = match, lane, names
+        known, limited = tuple(names()), dict(limits())
+        await writer.call(lambda store: store.serve(known, limited))
+        self._match, self._lane, self._names, self._limits = match, lane, names, limits
         self._schedule()
 
     async def put(self, rows: Sequence[Row]) -> Sequence[Verdict]:
@@ -338,8 +344,8 @@ class SqliteInbox:
         if self._closed:
             return
         self._ticks += 1
-        names = tuple(self._names())
-        self._ask(lambda store: store.poll(names))
+        names, limits = tuple(self._names()), dict(self._limits())
+        self._ask(lambda store: store.poll(names, limits))
         if self._ticks % (_POLLS_PER_LEASE // _BEATS_PER_LEASE) == 0:
             self._ask(lambda store: store.beat())
         self._schedule()

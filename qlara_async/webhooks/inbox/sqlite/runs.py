@@ -11,6 +11,7 @@ import msgspec
 from . import bulk
 from .codec import unpack
 from .entries import End, Leased, Policy
+from .places import Room
 from .schema import LEASED, READY, WAITING
 
 __all__ = ["NewRun", "Runs"]
@@ -64,7 +65,9 @@ class Runs:
         self.change = self.lost = 0
         self.buried = False
 
-    def add(self, new: Sequence[NewRun], *, owner: int | None, free: int, now: float) -> set[tuple[int, int]]:
+    def add(
+        self, new: Sequence[NewRun], *, owner: int | None, free: int, now: float, room: Room
+    ) -> set[tuple[int, int]]:
         """Add runs, and lease up to ``free`` of them at once if nothing older waits. Return which."""
         if self.backlog or owner is None:
             free = 0
@@ -78,11 +81,13 @@ class Runs:
                 if behind:
                     rows.append((event, handler, lane, WAITING, 0, 1, now, None))
                     continue
-            if len(leased) < free:
+            has_room = room.get(handler, 1) > 0
+            if len(leased) < free and has_room:
                 leased.add((event, handler))
+                _use(room, handler, 1)
                 rows.append((event, handler, lane, LEASED, 1, 1, now, owner))
             else:
-                self.backlog = True
+                self.backlog |= has_room  # else the end of another of its runs makes it due
                 rows.append((event, handler, lane, READY, 0, 1, now, None))
         bulk.run(self._db, _ADD, rows)
         self.change += len(rows)
@@ -118,7 +123,9 @@ class Runs:
             return
         self._put_off(work.ticket, work.handler_id, lane, failed_at or now, now, now + self._wait(attempts))
 
-    def lease(self, handlers: Sequence[tuple[int, str]], *, owner: int, free: int, now: float) -> list[Leased]:
+    def lease(
+        self, handlers: Sequence[tuple[int, str]], *, owner: int, free: int, now: float, room: Room
+    ) -> list[Leased]:
         """Lease what is due, at most ``free`` runs, the handlers taking turns at being first."""
         taken: list[Leased] = []
         self._turn += 1
@@ -126,15 +133,20 @@ class Runs:
         for number, name in (*handlers[start:], *handlers[:start]):
             if len(taken) >= free:
                 break
-            taken += self._lease(number, name, owner, free - len(taken), now)
+            limit = min(free - len(taken), room.get(number, free))
+            if limit > 0:
+                leased = self._lease(number, name, owner, limit, now)
+                _use(room, number, len(leased))
+                taken += leased
         self.backlog = len(taken) >= free
         return taken
 
-    def next_due(self, handlers: Sequence[tuple[int, str]]) -> float | None:
-        """Tell when the next run falls due."""
+    def next_due(self, handlers: Sequence[tuple[int, str]], room: Room) -> float | None:
+        """Tell when the next run falls due that could be leased then."""
         dues = [
             self._db.execute("SELECT min(due) FROM runs WHERE handler = ? AND state = 0", (number,)).fetchone()[0]
             for number, _ in handlers
+            if room.get(number, 1) > 0
         ]
         return min((due for due in dues if due is not None), default=None)
 
@@ -207,3 +219,8 @@ class Runs:
         """Double with each attempt, and take between half and all of that."""
         longest = min(self._policy.max_retry_wait, self._policy.retry_wait * 2.0 ** (attempts - 1))
         return longest * (1.0 + self._random()) / 2.0
+
+
+def _use(room: Room, handler: int, count: int) -> None:
+    if handler in room:
+        room[handler] -= count

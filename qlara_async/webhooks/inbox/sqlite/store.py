@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ from . import bulk
 from .entries import End, Incoming, Leased, Outcome, Policy, Snapshot
 from .identities import judge, look_up
 from .owners import Owners
+from .places import Places, Room
 from .retention import Retention
 from .runs import NewRun, Runs
 from .schema import connect
@@ -61,6 +62,7 @@ class Store:
         self._names: frozenset[str] = frozenset()
         self._handlers: dict[str, int] = {}
         self._served: list[tuple[int, str]] = []
+        self._places = Places()
         self._number = self._pending = 0
         self._oldest: float | None = None
         self._lost = 0
@@ -82,21 +84,22 @@ class Store:
         """Whether there may be more to delete that has expired."""
         return self._retention.going_on
 
-    def serve(self, names: Collection[str]) -> None:
+    def serve(self, names: Collection[str], limits: Mapping[str, int]) -> None:
         """Take part as an owner of leases, for these handlers, and take up what dead owners left."""
         self._owners.join()
         self.leasing = True
         self._in_transaction(lambda: self._owners.sweep(self._clock.monotonic(), self._clock.time()))
-        self.learn(names)
+        self.learn(names, limits)
         self._report_orphans()
 
-    def learn(self, names: Collection[str]) -> None:
-        """Serve these handlers from now on."""
+    def learn(self, names: Collection[str], limits: Mapping[str, int]) -> None:
+        """Serve these handlers from now on, and lease no more of their runs at once than these limits."""
         if frozenset(names) == self._names:
             return
         self._in_transaction(lambda: [self._handler(name) for name in names])
         self._names = frozenset(names)
         self._served = [(number, name) for name, number in self._handlers.items() if name in self._names]
+        self._places.learn({number: limits[name] for number, name in self._served if name in limits})
         self.runs.backlog = self._recount = True
 
     def commit(self, batches: Sequence[Sequence[Incoming]], ends: Sequence[End], free: int) -> Outcome:
@@ -105,11 +108,14 @@ class Store:
         Raises:
             sqlite3.Error, InboxError: nothing of it was written.
         """
-        return self._in_transaction(lambda: self._write(batches, ends, free))
+        outcome = self._in_transaction(lambda: self._write(batches, ends, free))
+        self._places.returned(end.work for end in ends)
+        self._places.took(outcome.work)
+        return outcome
 
-    def poll(self, names: Collection[str]) -> None:
+    def poll(self, names: Collection[str], limits: Mapping[str, int]) -> None:
         """Notice that another process has written, and handlers registered since."""
-        self.learn(names)
+        self.learn(names, limits)
         oldest = self.db.execute(
             "SELECT received FROM events WHERE id = (SELECT event FROM runs ORDER BY event LIMIT 1)"
         ).fetchone()
@@ -127,6 +133,7 @@ class Store:
         """Lease no more work, and give these leases back unused."""
         self.leasing = False
         self._in_transaction(lambda: self.runs.release(works, self._clock.time()))
+        self._places.returned(works)
 
     def probe(self) -> None:
         """Write something. Raises what writing raises."""
@@ -210,16 +217,19 @@ class Store:
                 if end.error is not None:
                     runs.fail(end, now)
         outcome = Outcome([], [])
+        room = self._places.left_after(ends)
+        runs.backlog |= any(end.work.handler_id in room for end in ends)
         if batches:
-            self._put(batches, free, now, outcome)
+            self._put(batches, free, now, outcome, room)
         if runs.backlog and free > len(outcome.work):
-            outcome.work += runs.lease(self._served, owner=self._owner, free=free - len(outcome.work), now=now)
-            self._next_due = None if runs.backlog else runs.next_due(self._served)
+            left = free - len(outcome.work)
+            outcome.work += runs.lease(self._served, owner=self._owner, free=left, now=now, room=room)
+            self._next_due = None if runs.backlog else runs.next_due(self._served, room)
         if self.cleaning:
             self._recount |= self._retention.clean(now)
         return outcome
 
-    def _put(self, batches: Sequence[Sequence[Incoming]], free: int, now: float, outcome: Outcome) -> None:
+    def _put(self, batches: Sequence[Sequence[Incoming]], free: int, now: float, outcome: Outcome, room: Room) -> None:
         """Judge the batches one after the other, and write all that is taken by one statement of each kind."""
         known = look_up(self.db, [row.identity.key for batch in batches for row in batch], now)
         first = number = self._number
@@ -261,7 +271,7 @@ class Store:
         if adopted:
             self.db.executemany("UPDATE events SET digest = ? WHERE id = ?", adopted)
         if new_runs:
-            leased = self.runs.add(new_runs, owner=self._owner, free=free, now=now)
+            leased = self.runs.add(new_runs, owner=self._owner, free=free, now=now, room=room)
             names = {number: name for name, number in self._handlers.items()}
             outcome.work += [
                 Leased(_marked(*accepted[event - first]), names[handler], event, lane=lane, handler_id=handler, token=1)
