@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from .channel import Channel, DeliveryStatus
+from .trust import Trust
 
 __all__ = ["Delivery", "Event", "Inbound", "Media", "Read", "SourceKind", "UnknownEvent"]
 
@@ -28,6 +29,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         occurred_at: the time the event names, aware; ``None`` if it names none that can be read.
         received_at: when it reached us, aware.
         source_kind: ``"callback"`` or ``"poll"``.
+        trust: what vouches for it.
         conflict: another event with the same identity but another meaning was received before.
         raw: the event as received, bytes.
     """
@@ -38,6 +40,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     customer_message_id: str | None = None
     occurred_at: datetime | None = None
     source_kind: SourceKind = "callback"
+    trust: Trust = Trust.UNVERIFIED
     conflict: bool = False
     raw: bytes = b""
 

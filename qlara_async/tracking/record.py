@@ -15,6 +15,7 @@ from ..models.answers import MessageStatus, Receipt
 from ..models.channel import Channel, DeliveryStatus
 from ..models.events import Delivery, Read, SourceKind
 from ..models.message import Message
+from ..models.trust import Trust
 from ..protocol.status import advance, is_final, leg_status, message_status
 
 __all__ = [
@@ -251,5 +252,6 @@ def poll_report(record: Record, status: MessageStatus, received_at: datetime) ->
         total_parts=1 if one_part else None,
         received_at=received_at,
         source_kind="poll",
+        trust=Trust.CONFIRMED,
         raw=status.raw,
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from ..models.events import Delivery, Event, Inbound, Media, Read, UnknownEvent
-from .auth import Auth, UrlToken
+from ..models.trust import Trust
+from ..protocol.credentials import Reason
+from .auth import AllOf, Auth, BasicAuth, HmacSignature, IpAllowList, UrlToken
 from .context import Context
 from .exchange import Answer, Head
 from .inbox import Inbox
@@ -14,23 +16,29 @@ from .receiver import Stats, WebhookReceiver
 from .router import Router
 
 __all__ = [
+    "AllOf",
     "Answer",
     "Auth",
+    "BasicAuth",
     "Context",
     "DeadLetter",
     "Delivery",
     "Event",
     "Head",
+    "HmacSignature",
     "Inbound",
     "Inbox",
+    "IpAllowList",
     "Media",
     "MemoryInbox",
     "OrderBy",
     "Quarantined",
     "Read",
+    "Reason",
     "Router",
     "SqliteInbox",
     "Stats",
+    "Trust",
     "UnknownEvent",
     "UrlToken",
     "WebhookReceiver",

@@ -6,21 +6,24 @@ from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 import msgspec
+from multidict import MultiMapping
 
 __all__ = [
     "ACCEPTED",
     "ACCEPTED_FORM",
     "BAD_REQUEST",
+    "FORBIDDEN",
     "METHOD_NOT_ALLOWED",
     "NOT_FOUND",
     "REQUEST_TIMEOUT",
     "TOO_LARGE",
+    "UNAUTHORIZED",
+    "UNAUTHORIZED_BASIC",
     "UNAVAILABLE",
     "UNSUPPORTED",
     "Answer",
     "Head",
     "Headers",
-    "lower_headers",
 ]
 
 Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
@@ -43,6 +46,15 @@ class Head(msgspec.Struct, frozen=True):
     headers: Mapping[str, str]
     peer: str | None = None
 
+    def joined(self, name: str) -> str | None:
+        """Return a header's value, ``None`` if it is absent.
+
+        Repeated ones are joined by commas (RFC 9110 §5.3), so that none hides behind another.
+        """
+        if isinstance(self.headers, MultiMapping):
+            return ", ".join(self.headers.getall(name, [])) if name in self.headers else None
+        return self.headers.get(name)
+
     def __repr__(self) -> str:
         return f"Head(method={self.method!r})"
 
@@ -61,15 +73,6 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes = b""
 
 
-def lower_headers(headers: Headers) -> dict[str, str]:
-    """Key headers by lower-case name; of repeated ones the first counts, as in aiohttp."""
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
-    lowered: dict[str, str] = {}
-    for name, value in pairs:
-        lowered.setdefault(name.lower(), value)
-    return lowered
-
-
 def _plain(status: int, reason: str, **headers: str) -> Answer:
     # Worded and typed like aiohttp's own errors: a stranger cannot tell the receiver from a path that is not there.
     named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -83,6 +86,10 @@ ACCEPTED_FORM = Answer(200, {"Content-Type": "text/plain; charset=utf-8"}, b"+OK
 """The same to a dedicated number's callback, which wants exactly ``+OK`` (``guides/inbound-sms``)."""
 
 BAD_REQUEST = _plain(400, "Bad Request")
+# A challenge is mandatory with 401 (RFC 9110 §11.6.1), also where there is no scheme to name.
+UNAUTHORIZED = _plain(401, "Unauthorized", WWW_Authenticate="Signature")
+UNAUTHORIZED_BASIC = _plain(401, "Unauthorized", WWW_Authenticate='Basic realm="callbacks", charset="UTF-8"')
+FORBIDDEN = _plain(403, "Forbidden")
 NOT_FOUND = _plain(404, "Not Found")
 METHOD_NOT_ALLOWED = _plain(405, "Method Not Allowed", Allow="POST")
 REQUEST_TIMEOUT = _plain(408, "Request Timeout")

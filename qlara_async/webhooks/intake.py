@@ -7,17 +7,18 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
 
+import msgspec
+
 from ..clock import Clock
 from ..loggers import webhooks_logger
 from ..models.events import Event
 from ..protocol.callbacks import body_kind, decode_callbacks
 from ..protocol.identity import identity
-from .auth import Auth
+from .auth.gate import Gate
 from .exchange import (
     ACCEPTED,
     ACCEPTED_FORM,
     METHOD_NOT_ALLOWED,
-    NOT_FOUND,
     TOO_LARGE,
     UNAVAILABLE,
     UNSUPPORTED,
@@ -27,9 +28,6 @@ from .exchange import (
 from .inbox import Inbox, Row, Verdict
 
 __all__ = ["Intake", "Phase"]
-
-
-_WARN_EVERY = 60.0
 
 
 class Phase(IntEnum):
@@ -50,16 +48,15 @@ class Intake:
         accepted, duplicates, conflicts, refused: see ``Stats``.
     """
 
-    def __init__(self, auth: Auth, inbox: Inbox, *, max_body: int, clock: Clock) -> None:
+    def __init__(self, gate: Gate, inbox: Inbox, *, max_body: int, clock: Clock) -> None:
         self.phase = Phase.NEW
         self.max_body = max_body
         self.accepted = self.duplicates = self.conflicts = self.refused = 0
-        self._auth = auth
+        self._gate = gate
         self._inbox = inbox
         self._clock = clock
         self.in_flight = 0
         self._quiet = asyncio.Event()
-        self._next_warning = 0.0
 
     @property
     def trouble(self) -> str | None:
@@ -71,11 +68,11 @@ class Intake:
     def admit(self, head: Head) -> Answer | None:
         """Refuse a request by its head, or return ``None``: then its body is worth reading.
 
-        A stranger learns nothing: without the right token every method, type and state gets the one 404.
+        A stranger learns nothing: what auth refuses gets one answer, whatever its method and type and our state.
         """
-        if not self._auth.permits(head):
-            self._warn_of_strangers()
-            return NOT_FOUND
+        refusal = self._gate.judge_head(head)
+        if refusal is not None:
+            return refusal
         if head.method != "POST":
             return METHOD_NOT_ALLOWED
         if self.phase >= Phase.DRAINING:
@@ -84,23 +81,20 @@ class Intake:
             return UNSUPPORTED
         return None
 
-    def _warn_of_strangers(self) -> None:
-        # Once a minute: a wrong token after a rotation must show, a scanner must not fill the disk.
-        now = self._clock.monotonic()
-        if now >= self._next_warning:
-            self._next_warning = now + _WARN_EVERY
-            webhooks_logger.warning("refused a request with a wrong token or path; more within a minute are not logged")
-
     async def accept(self, head: Head, body: bytes) -> Answer:
-        """Decode, identify and store the events of an admitted request."""
+        """Verify the body of an admitted request, and decode, identify and store its events."""
         if len(body) > self.max_body:
             return TOO_LARGE
+        refusal = self._gate.judge_body(head, body)
+        if refusal is not None:
+            return refusal
         if self.phase is Phase.CLOSED:
             return UNAVAILABLE
         content_type = head.headers.get("content-type")
         received_at = datetime.fromtimestamp(self._clock.time(), UTC)
         events = decode_callbacks(body, content_type, received_at=received_at)
-        if not await self.put(events):
+        trust = self._gate.trust
+        if not await self.put([msgspec.structs.replace(event, trust=trust) for event in events]):
             return UNAVAILABLE
         return ACCEPTED_FORM if body_kind(content_type) == "form" else ACCEPTED
 

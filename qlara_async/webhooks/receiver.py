@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 from aiohttp import web
+from multidict import CIMultiDict
 
 from ..clock import Clock, SystemClock
 from ..errors import ClientStateError, ConfigurationError
 from ..loggers import webhooks_logger
 from ..models.events import Event
 from .application import Mount
-from .auth import AnyoneMay, Auth
+from .auth import AllOf, Auth
+from .auth.gate import Gate
 from .dispatch import Dispatcher
-from .exchange import Answer, Head, Headers, lower_headers
+from .exchange import Answer, Head, Headers
 from .inbox import Inbox
 from .intake import Intake, Phase
 from .order import OrderBy, lane_of
@@ -47,6 +50,10 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
         quarantined: events kept because they could not be decoded.
         orphaned: pieces of pending work whose handlers are not registered.
         lost_leases: ends of handlers refused, because the work had been taken from this process meanwhile.
+        refusals: requests that auth refused, by reason: see ``Reason``.
+        reported: requests that a ``report_only`` auth would have refused, by reason.
+        last_seen: when each secret of auth was last used, by kind and name, e.g. ``"url-token #1"``.
+        clock_skew: our time less the time signed, in seconds, of the last rightly signed request with a timestamp.
     """
 
     received: int
@@ -62,6 +69,10 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     quarantined: int = 0
     orphaned: int = 0
     lost_leases: int = 0
+    refusals: dict[str, int] = {}
+    reported: dict[str, int] = {}
+    last_seen: dict[str, datetime | None] = {}
+    clock_skew: float | None = None
 
 
 class WebhookReceiver(Router):
@@ -80,7 +91,7 @@ class WebhookReceiver(Router):
         auth: who may deliver. Required, unless ``insecure=True``.
         inbox: where events wait for their handlers.
         client: what handlers see as ``ctx.client``, to answer with. Opening and closing it is yours.
-        insecure: accept anything from anyone, on any path below the mount.
+        insecure: without auth, or with one that only reports, accept anything from anyone, on any path below the mount.
         max_body: bytes of a request's body, whatever the parent application allows.
         read_timeout: seconds a body may take to arrive.
         drain_timeout: seconds that a shutdown waits for handlers before it cancels them.
@@ -90,13 +101,14 @@ class WebhookReceiver(Router):
         clock: for tests.
 
     Raises:
-        ConfigurationError: no ``auth``, or a bound that cannot work.
+        ConfigurationError: no ``auth`` that refuses, an inbox that forgets redeliveries too soon for it, or a bound
+            that cannot work.
     """
 
     def __init__(
         self,
         *,
-        auth: Auth | None = None,
+        auth: Auth | AllOf | None = None,
         inbox: Inbox,
         client: QlaraClient | None = None,
         insecure: bool = False,
@@ -113,13 +125,20 @@ class WebhookReceiver(Router):
                 "a receiver without auth= takes anyone's word for a delivery: pass auth=UrlToken(...), "
                 "or insecure=True if that is what you want"
             )
-        if auth is not None and not isinstance(auth, Auth):
+        if auth is not None and not isinstance(auth, Auth | AllOf):
             raise ConfigurationError("auth= takes an Auth such as UrlToken(...), not a token itself")
         if max_body < 1 or concurrency < 1 or read_timeout <= 0 or drain_timeout < 0:
             raise ConfigurationError("max_body, concurrency and time-outs of a receiver are above 0")
         self._inbox = inbox
         self._drain_timeout = drain_timeout
-        self._intake = Intake(auth or AnyoneMay(), inbox, max_body=max_body, clock=clock or SystemClock())
+        clock = clock or SystemClock()
+        self._gate = Gate(auth, insecure=insecure, clock=clock)
+        if self._gate.replay_window > inbox.dedup_ttl:
+            raise ConfigurationError(
+                f"a signed request passes for {self._gate.replay_window:.0f} seconds (max_age + max_future), but the "
+                f"inbox recognises it for {inbox.dedup_ttl:.0f} only: raise its dedup_ttl, or lower max_age"
+            )
+        self._intake = Intake(self._gate, inbox, max_body=max_body, clock=clock)
         self._dispatcher = Dispatcher(self, inbox, concurrency=concurrency, client=client)
         self._lane = lane_of(order_by, self._dispatcher.report_soon)
         self._starting = asyncio.Lock()
@@ -173,7 +192,7 @@ class WebhookReceiver(Router):
         self._intake.in_flight += 1
         status = 503
         try:
-            head = Head(method, path, lower_headers(headers), peer)
+            head = Head(method, path, CIMultiDict(headers), peer)
             answer = self._intake.admit(head)
             if answer is None:
                 await self.start()
@@ -253,4 +272,8 @@ class WebhookReceiver(Router):
             quarantined=inbox.quarantined,
             orphaned=inbox.orphaned,
             lost_leases=inbox.lost_leases,
+            refusals=dict(self._gate.refusals),
+            reported=dict(self._gate.reported),
+            last_seen=self._gate.last_seen,
+            clock_skew=self._gate.clock_skew,
         )

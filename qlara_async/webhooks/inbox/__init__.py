@@ -82,9 +82,11 @@ class Inbox(Protocol):
     """What the receiver needs of a store of events.
 
     Attributes:
+        dedup_ttl: seconds for which a redelivery is recognised.
         durable: it outlives the process. The names of handlers must be their own then.
     """
 
+    dedup_ttl: float
     durable: bool
 
     @property

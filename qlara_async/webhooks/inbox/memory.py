@@ -56,6 +56,7 @@ class MemoryInbox:
             raise ConfigurationError("max_pending and max_remembered are at least 1, and dedup_ttl is above 0 seconds")
         self._max_pending = max_pending
         self._clock = clock or SystemClock()
+        self.dedup_ttl = dedup_ttl
         self._seen = Seen({"full": dedup_ttl, "short": min(_SHORT_TTL, dedup_ttl)}, max_remembered)
         self._match: Matcher | None = None
         self._lane: Lane | None = None

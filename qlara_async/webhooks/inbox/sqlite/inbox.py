@@ -90,6 +90,7 @@ class SqliteInbox:
             raise ConfigurationError("max_pending and max_attempts of SqliteInbox are at least 1")
         if min(keep_failed, retry_wait, max_retry_wait, max_lane_block, busy_timeout) < 0 or lease <= 0:
             raise ConfigurationError("times of SqliteInbox are in seconds and not negative, and lease is above 0")
+        self.dedup_ttl = dedup_ttl
         self._policy = Policy(
             dedup_ttl=dedup_ttl,
             short_ttl=min(_SHORT_TTL, dedup_ttl),
