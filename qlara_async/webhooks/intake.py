@@ -14,7 +14,7 @@ from ..loggers import webhooks_logger
 from ..models.events import Event
 from ..protocol.callbacks import body_kind, decode_callbacks
 from ..protocol.identity import identity
-from .auth.gate import Gate
+from .auth.doorkeeper import Doorkeeper
 from .exchange import (
     ACCEPTED,
     ACCEPTED_FORM,
@@ -48,11 +48,11 @@ class Intake:
         accepted, duplicates, conflicts, refused: see ``Stats``.
     """
 
-    def __init__(self, gate: Gate, inbox: Inbox, *, max_body: int, clock: Clock) -> None:
+    def __init__(self, doorkeeper: Doorkeeper, inbox: Inbox, *, max_body: int, clock: Clock) -> None:
         self.phase = Phase.NEW
         self.max_body = max_body
         self.accepted = self.duplicates = self.conflicts = self.refused = 0
-        self._gate = gate
+        self._doorkeeper = doorkeeper
         self._inbox = inbox
         self._clock = clock
         self.in_flight = 0
@@ -70,7 +70,7 @@ class Intake:
 
         A stranger learns nothing: what auth refuses gets one answer, whatever its method and type and our state.
         """
-        refusal = self._gate.judge_head(head)
+        refusal = self._doorkeeper.judge_head(head)
         if refusal is not None:
             return refusal
         if head.method != "POST":
@@ -85,7 +85,7 @@ class Intake:
         """Verify the body of an admitted request, and decode, identify and store its events."""
         if len(body) > self.max_body:
             return TOO_LARGE
-        refusal = self._gate.judge_body(head, body)
+        refusal = self._doorkeeper.judge_body(head, body)
         if refusal is not None:
             return refusal
         if self.phase is Phase.CLOSED:
@@ -93,7 +93,7 @@ class Intake:
         content_type = head.headers.get("content-type")
         received_at = datetime.fromtimestamp(self._clock.time(), UTC)
         events = decode_callbacks(body, content_type, received_at=received_at)
-        trust = self._gate.trust
+        trust = self._doorkeeper.trust
         if not await self.put([msgspec.structs.replace(event, trust=trust) for event in events]):
             return UNAVAILABLE
         return ACCEPTED_FORM if body_kind(content_type) == "form" else ACCEPTED

@@ -17,7 +17,7 @@ from ..loggers import webhooks_logger
 from ..models.events import Event
 from .application import Mount
 from .auth import AllOf, Auth
-from .auth.gate import Gate
+from .auth.doorkeeper import Doorkeeper
 from .dispatch import Dispatcher
 from .exchange import Answer, Head, Headers
 from .inbox import Inbox
@@ -132,13 +132,13 @@ class WebhookReceiver(Router):
         self._inbox = inbox
         self._drain_timeout = drain_timeout
         clock = clock or SystemClock()
-        self._gate = Gate(auth, insecure=insecure, clock=clock)
-        if self._gate.replay_window > inbox.dedup_ttl:
+        self._doorkeeper = Doorkeeper(auth, insecure=insecure, clock=clock)
+        if self._doorkeeper.replay_window > inbox.dedup_ttl:
             raise ConfigurationError(
-                f"a signed request passes for {self._gate.replay_window:.0f} seconds (max_age + max_future), but the "
+                f"a signed request passes for {self._doorkeeper.replay_window:.0f} seconds (max_age + max_future), but the "
                 f"inbox recognises it for {inbox.dedup_ttl:.0f} only: raise its dedup_ttl, or lower max_age"
             )
-        self._intake = Intake(self._gate, inbox, max_body=max_body, clock=clock)
+        self._intake = Intake(self._doorkeeper, inbox, max_body=max_body, clock=clock)
         self._dispatcher = Dispatcher(self, inbox, concurrency=concurrency, client=client)
         self._lane = lane_of(order_by, self._dispatcher.report_soon)
         self._starting = asyncio.Lock()
@@ -272,8 +272,8 @@ class WebhookReceiver(Router):
             quarantined=inbox.quarantined,
             orphaned=inbox.orphaned,
             lost_leases=inbox.lost_leases,
-            refusals=dict(self._gate.refusals),
-            reported=dict(self._gate.reported),
-            last_seen=self._gate.last_seen,
-            clock_skew=self._gate.clock_skew,
+            refusals=dict(self._doorkeeper.refusals),
+            reported=dict(self._doorkeeper.reported),
+            last_seen=self._doorkeeper.last_seen,
+            clock_skew=self._doorkeeper.clock_skew,
         )

@@ -1,4 +1,4 @@
-"""The gate: puts a request before every check, and keeps the reasons to itself."""
+"""The doorkeeper: puts a request before every check, and keeps the reasons to itself."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ...protocol.credentials import Reason
 from ..exchange import NOT_FOUND, Answer, Head
 from .check import AllOf, Auth
 
-__all__ = ["Gate"]
+__all__ = ["Doorkeeper"]
 
 _WARN_EVERY = 60.0
 _PREFERENCE = {404: 0, 401: 1}  # a token in the URL hides the receiver; a challenge says what is missing
 
 
-class Gate:
+class Doorkeeper:
     """Admits requests that every check lets pass.
 
     Args:
