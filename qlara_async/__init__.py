@@ -18,6 +18,7 @@ from .models.message import FallbackRcs, FallbackSms, Message, Rcs, RcsContent, 
 from .models.options import Priority, RateLimit, RetryPolicy, Timeouts
 from .models.telemetry import (
     ClientEvent,
+    KeyRotated,
     LimiterPaused,
     LimiterWaited,
     RateLimitHeaders,
@@ -50,6 +51,7 @@ __all__ = [
     "FallbackSms",
     "Gate",
     "Journal",
+    "KeyRotated",
     "Limiter",
     "LimiterPaused",
     "LimiterWaited",

@@ -31,6 +31,7 @@ from .resources.messages import Messages
 from .sending.calls import Caller, CallOptions, EventHook
 from .sending.channels import ChannelSender
 from .sending.gates import Gate
+from .sending.keys import KeyRing, all_credentials, limiters_for
 from .sending.lookups import Lookups
 from .sending.sends import ReceiptListener, Sender
 from .transport import Credentials, Transport
@@ -53,12 +54,14 @@ class QlaraClient(Catalogue):
     loop. Use it as ``async with QlaraClient(…) as qlara``, or call `start` and `aclose`.
 
     Args:
-        api_key: the account's API key (``X-Api-Key``). `from_env` reads it from the environment.
+        api_key: the account's API key (``X-Api-Key``), or several: the next takes over when the gateway refuses one
+            (401), without failing a send. `from_env` reads one from the environment.
         basic_auth: user name and password instead of a key.
         base_url: the gateway, up to and with ``/api``.
-        rate_limit: requests permitted to this client; ``None`` turns the windows off (pauses asked for by the gateway
+        rate_limit: requests permitted to each key; ``None`` turns the windows off (pauses asked for by the gateway
             still hold).
-        limiter: a `Limiter` to share with other clients of the same key, instead of `rate_limit`.
+        limiter: a `Limiter` to share with other clients of the same (first) key, instead of `rate_limit`; or one for
+            each key.
         timeouts: of one attempt.
         retry: how long a send is pursued.
         on_event: called with every `ClientEvent`, synchronously: keep it short. What it raises is logged and ignored.
@@ -76,12 +79,12 @@ class QlaraClient(Catalogue):
 
     def __init__(
         self,
-        api_key: str | None = None,
+        api_key: str | Sequence[str] | None = None,
         *,
         basic_auth: tuple[str, str] | None = None,
         base_url: str = DEFAULT_BASE_URL,
         rate_limit: RateLimit | None = RateLimit.PRODUCTION,
-        limiter: Limiter | None = None,
+        limiter: Limiter | Sequence[Limiter] | None = None,
         timeouts: Timeouts = Timeouts(),
         retry: RetryPolicy = RetryPolicy(),
         on_event: EventHook | None = None,
@@ -93,7 +96,7 @@ class QlaraClient(Catalogue):
         clock: Clock | None = None,
         random: Callable[[], float] = random_module.random,
     ) -> None:
-        credentials = Credentials(api_key, basic_auth)
+        credentials = all_credentials(api_key, basic_auth)
         options = CallOptions(timeouts=timeouts, retry=retry, gates=tuple(gates))
         if on_event is not None and inspect.iscoroutinefunction(on_event):
             raise ConfigurationError("on_event is called synchronously: it must not be async")
@@ -102,25 +105,24 @@ class QlaraClient(Catalogue):
         if not all(inspect.iscoroutinefunction(getattr(gate, "check", None)) for gate in gates):
             raise ConfigurationError("a gate has an async method check(message)")
         self._clock = clock or SystemClock()
-        self._limiter = limiter or Limiter(rate_limit, clock=self._clock)
+        limiters = limiters_for(len(credentials), limiter, rate_limit, self._clock)
         self._transport = Transport(
             base_url,
-            credentials,
+            credentials[0],
             user_agent=f"qlara_async/{__version__} aiohttp/{aiohttp.__version__}",
             session=session,
             connector=connector,
             # A grant must not wait for a connection, or many would reach the gateway at once: the limit bounds them.
-            connections=_UNLIMITED_POOL if self._limiter.rate is None else 0,
+            connections=_UNLIMITED_POOL if limiters[0].rate is None else 0,
             proxy=proxy,
             ssl=ssl,
         )
         self._caller = Caller(
             self._transport,
-            self._limiter,
+            KeyRing(credentials, limiters),
             clock=self._clock,
             random=random,
             on_event=on_event,
-            secrets=credentials.secrets,
         )
         self._lookups = Lookups(self._caller, self._clock)
         self._sender = Sender(self._caller, self._lookups, self._clock)
@@ -169,8 +171,23 @@ class QlaraClient(Catalogue):
 
     @property
     def limiter(self) -> Limiter:
-        """The limiter: live `set_rate`, `pause_until`, and to share with another client."""
-        return self._limiter
+        """The limiter of the key in use: live `set_rate`, `pause_until`, and to share with another client."""
+        return self._caller.limiter
+
+    def rotate_key(self, api_key: str, *, limiter: Limiter | None = None) -> None:
+        """Use another key from now on, without a gap: requests that wait move on to it, those on the wire finish.
+
+        The key in use until now stands by. It takes over again should the gateway refuse the new one, so a key may be
+        rotated before it is in force everywhere; revoke the old one when ``on_event`` shows the new one at work.
+
+        Args:
+            api_key: the new key.
+            limiter: for its requests; a new one of the present rate, if not given.
+
+        Raises:
+            ConfigurationError: it cannot be a key, or the client authenticates by user name.
+        """
+        self._caller.rotate_key(Credentials.of_key(api_key), limiter or Limiter(self.limiter.rate, clock=self._clock))
 
     async def start(self) -> None:
         """Open the connection pool now rather than at first use."""
@@ -191,7 +208,7 @@ class QlaraClient(Catalogue):
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"QlaraClient({'closed' if self._transport.closed else 'open'}, {self._limiter!r})"
+        return f"QlaraClient({'closed' if self._transport.closed else 'open'}, {self.limiter!r})"
 
     async def send(self, message: Message) -> Receipt:
         """Send one message. Its ``message_id`` is minted and fixed before the first attempt, if you gave none.
@@ -267,7 +284,7 @@ class QlaraClient(Catalogue):
             JournalWriter(path, clock=self._clock),
             self._sender,
             self._lookups,
-            self._limiter,
+            self.limiter,
             options=options,
             clock=self._clock,
             on_unknown=on_unknown,

@@ -38,28 +38,35 @@ _SINGLE_WRITE = 64 * 1024
 
 
 class Credentials:
-    """An API key (``X-Api-Key``), or a user name and password (Basic, RFC 7617). Never shown."""
+    """An API key (``X-Api-Key``), or a user name and password (Basic, RFC 7617). Never shown.
+
+    Attributes:
+        header: the header's name and value.
+        secrets: what must not be shown of it.
+    """
 
     __slots__ = ("header", "secrets")
 
-    def __init__(self, api_key: str | None, basic_auth: tuple[str, str] | None) -> None:
-        if (api_key is None) == (basic_auth is None):
-            raise ConfigurationError(
-                "give either api_key or basic_auth=(username, password); "
-                "QlaraClient.from_env() reads the key from QLARA_API_KEY"
-            )
-        if api_key is not None:
-            if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
-                raise ConfigurationError("api_key must be printable ASCII without spaces")
-            self.header = ("X-Api-Key", api_key)
-            self.secrets: tuple[str, ...] = (api_key,)
-        elif basic_auth is not None:
-            username, password = basic_auth
-            if not username or ":" in username:
-                raise ConfigurationError("the user name of basic_auth must not be empty or hold a colon")
-            token = base64.b64encode(f"{username}:{password}".encode()).decode()
-            self.header = ("Authorization", f"Basic {token}")
-            self.secrets = (password, token)
+    def __init__(self, header: tuple[str, str], *secrets: str) -> None:
+        self.header = header
+        self.secrets = secrets
+
+    @classmethod
+    def of_key(cls, api_key: str) -> Credentials:
+        """Take a key. Raises ``ConfigurationError`` if it cannot be one."""
+        if not isinstance(api_key, str) or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+            raise ConfigurationError("api_key must be printable ASCII without spaces")
+        if not api_key:
+            raise ConfigurationError("api_key is empty")
+        return cls(("X-Api-Key", api_key), api_key)
+
+    @classmethod
+    def of_user(cls, username: str, password: str) -> Credentials:
+        """Take a user name and password. Raises ``ConfigurationError`` if Basic cannot carry the name."""
+        if not username or ":" in username:
+            raise ConfigurationError("the user name of basic_auth must not be empty or hold a colon")
+        token = base64.b64encode(f"{username}:{password}".encode()).decode()
+        return cls(("Authorization", f"Basic {token}"), password, token)
 
     def __repr__(self) -> str:
         return f"Credentials({self.header[0]})"
@@ -70,7 +77,7 @@ class Transport:
 
     Args:
         base_url: up to and with ``/api``.
-        credentials: sent with every request.
+        credentials: sent with every request, until `authenticate` is given others.
         user_agent: the ``User-Agent``.
         session: a session of the caller's, used as it is and never closed here.
         connector: a connector of the caller's, likewise.
@@ -143,6 +150,13 @@ class Transport:
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=self._headers,
         )
+
+    def authenticate(self, credentials: Credentials) -> None:
+        """Send other credentials, of the same kind, with every request from now on."""
+        name, value = credentials.header
+        self._headers[name] = value
+        if self._session is not None and self._request_headers is None:
+            self._session.headers[name] = value
 
     async def aclose(self) -> None:
         """Close the session and its connections; without effect the second time."""

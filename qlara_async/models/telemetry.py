@@ -1,4 +1,4 @@
-"""What a client tells its ``on_event`` hook: attempts, retries, waits for the limiter, pauses.
+"""What a client tells its ``on_event`` hook: attempts, retries, waits for the limiter, pauses, keys.
 
 No record holds a key, phone number or text; messages are named by id.
 """
@@ -11,7 +11,15 @@ import msgspec
 
 from .options import Priority
 
-__all__ = ["ClientEvent", "LimiterPaused", "LimiterWaited", "RateLimitHeaders", "RequestFinished", "RetryScheduled"]
+__all__ = [
+    "ClientEvent",
+    "KeyRotated",
+    "LimiterPaused",
+    "LimiterWaited",
+    "RateLimitHeaders",
+    "RequestFinished",
+    "RetryScheduled",
+]
 
 
 class RateLimitHeaders(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,8 +67,8 @@ class RetryScheduled(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         attempt: the attempt that failed, from 1.
         delay: seconds until the next.
-        reason: ``"not sent"``, ``"rate limited"``, ``"absent"`` (looked up, and provably not accepted) or, for
-            requests that are safe to repeat, ``"idempotent"``.
+        reason: ``"not sent"``, ``"rate limited"``, ``"absent"`` (looked up, and provably not accepted),
+            ``"key refused"`` (another key takes over) or, for requests that are safe to repeat, ``"idempotent"``.
         error: the class name of the error that caused it.
         message_id: the message, if it was a send.
     """
@@ -86,4 +94,18 @@ class LimiterPaused(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-ClientEvent: TypeAlias = RequestFinished | RetryScheduled | LimiterWaited | LimiterPaused
+class KeyRotated(msgspec.Struct, frozen=True, kw_only=True):
+    """Another key is used from now on. Keys are numbered from 0, in the order in which the client got them.
+
+    Attributes:
+        position: the key in use now.
+        previous: the key in use before.
+        reason: ``"refused"`` (the gateway answered 401) or ``"asked"`` (`QlaraClient.rotate_key`).
+    """
+
+    position: int
+    previous: int
+    reason: str
+
+
+ClientEvent: TypeAlias = RequestFinished | RetryScheduled | LimiterWaited | LimiterPaused | KeyRotated

@@ -6,6 +6,7 @@ import asyncio
 from array import array
 from bisect import bisect_right
 from collections import Counter, deque
+from collections.abc import Sequence
 from random import Random
 from types import TracebackType
 from typing import Any, Self
@@ -37,9 +38,10 @@ class Sandbox:
     shares) are its own: the gateway's are not documented.
 
     Args:
-        api_key: the key it takes, in ``X-Api-Key`` or as the password of user ``sandbox`` (Basic).
+        api_key: the key it takes, in ``X-Api-Key`` or as the password of user ``sandbox`` (Basic); see `api_keys` for
+            several.
         port: 0 for a free one.
-        rate_limit: the limit of the key; ``None`` for none, and no headers.
+        rate_limit: the limit of each key; ``None`` for none, and no headers.
         life: what becomes of messages.
         callbacks: how callbacks are posted.
         faults: what goes wrong by chance; see `fault` for what goes wrong on purpose.
@@ -84,8 +86,9 @@ class Sandbox:
         )
         self._plan = FaultPlan(faults or Faults(), Random(f"{seed} faults"))
         self._endpoints = Endpoints(self._gateway, self._courier, self._clock)
+        self._rate_limit = rate_limit
         self._wire = Wire(
-            api_key, endpoints=self._endpoints, plan=self._plan, meter=Meter(rate_limit), clock=self._clock, keep=keep
+            {api_key: Meter(rate_limit)}, endpoints=self._endpoints, plan=self._plan, clock=self._clock, keep=keep
         )
         self._runner: web.ServerRunner | None = None
         self._bound_port = 0
@@ -180,12 +183,24 @@ class Sandbox:
 
     @property
     def api_key(self) -> str:
-        """The key it takes; may be replaced, which revokes the old one."""
-        return self._wire.api_key
+        """The (first) key it takes; may be replaced, which revokes all others."""
+        return next(iter(self._wire.meters))
 
     @api_key.setter
     def api_key(self, api_key: str) -> None:
-        self._wire.api_key = api_key
+        self.api_keys = (api_key,)
+
+    @property
+    def api_keys(self) -> tuple[str, ...]:
+        """The keys it takes, each with a limit of its own; may be replaced, which revokes those left out."""
+        return tuple(self._wire.meters)
+
+    @api_keys.setter
+    def api_keys(self, api_keys: Sequence[str]) -> None:
+        if isinstance(api_keys, str) or not api_keys:
+            raise ConfigurationError("api_keys is a sequence of at least one key")
+        known = self._wire.meters
+        self._wire.meters = {key: known.get(key) or Meter(self._rate_limit) for key in api_keys}
 
     @property
     def life(self) -> Life:

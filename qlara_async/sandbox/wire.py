@@ -30,20 +30,19 @@ class Wire:
     """Reads requests, checks key and limit, lets endpoints answer and faults strike, and keeps count.
 
     Attributes:
-        api_key: the key in force.
+        meters: the keys in force, each with the count of its requests.
         requests: answers by route and HTTP status; status 0 is a request that got no (whole) answer.
         arrivals: times of requests on the monotonic clock; the last ``keep``, if that was limited.
     """
 
     def __init__(
-        self, api_key: str, *, endpoints: Endpoints, plan: FaultPlan, meter: Meter, clock: Clock, keep: int | None
+        self, meters: dict[str, Meter], *, endpoints: Endpoints, plan: FaultPlan, clock: Clock, keep: int | None
     ) -> None:
-        self.api_key = api_key
+        self.meters = meters
         self.requests: Counter[tuple[str, int]] = Counter()
         self.arrivals: deque[float] | array[float] = array("d") if keep is None else deque(maxlen=keep)
         self._endpoints = endpoints
         self._plan = plan
-        self._meter = meter
         self._clock = clock
         self._pauses: set[asyncio.Future[bool]] = set()
 
@@ -79,21 +78,24 @@ class Wire:
     def _refuse(self, request: web.BaseRequest, endpoint: Endpoint | None) -> Reply | None:
         if len(request.raw_path) > _MAX_URL:
             return problem(414, "The URL is too long")
-        if not self._knows(request):
+        meter = self._meter_of(request)
+        if meter is None:
             return problem(401, "Invalid or missing credentials")
-        wait = self._meter.admit(self._clock.monotonic())
+        wait = meter.admit(self._clock.monotonic())
         if wait is not None:
             return too_many(wait)
         if endpoint is not None and request.method not in endpoint.methods:
             return problem(405, "Method not allowed")
         return None
 
-    def _knows(self, request: web.BaseRequest) -> bool:
-        key = request.headers.get("X-Api-Key")
-        if key is not None:
-            return _same(key, self.api_key)
-        basic = b64encode(f"sandbox:{self.api_key}".encode()).decode()
-        return _same(request.headers.get("Authorization", ""), f"Basic {basic}")
+    def _meter_of(self, request: web.BaseRequest) -> Meter | None:
+        """The meter of the request's key, or ``None`` if no key in force came with it."""
+        given = request.headers.get("X-Api-Key")
+        basic = request.headers.get("Authorization", "") if given is None else ""
+        for key, meter in self.meters.items():
+            if _same(given, key) if given is not None else _same(basic, _basic(key)):
+                return meter
+        return None
 
     async def _reply(self, call: Call) -> Reply:
         checked = self._endpoints.check(call)
@@ -163,17 +165,21 @@ class Wire:
         status = 0 if reply.truncated else reply.status
         self.requests[route, status] += 1
         # A path that is not ours may hold anything: ids and numbers are masked.
-        shown = (
-            scrub(request.raw_path.partition("?")[0], [self.api_key]) if route == "unknown" else f"{route} {subject!r}"
-        )
+        shown = scrub(request.raw_path.partition("?")[0], self.meters) if route == "unknown" else f"{route} {subject!r}"
         sandbox_logger.info("%s %s %s", request.method, shown, status or "no answer")
         if reply.status == 0:
             return _drop(request)
-        headers = self._meter.headers(self._clock.monotonic()) | reply.headers
+        # To a stranger too (a guess): those of the first key, of which nothing was spent.
+        meter = self._meter_of(request) or next(iter(self.meters.values()))
+        headers = meter.headers(self._clock.monotonic()) | reply.headers
         if reply.truncated:
             return await _truncate(request, reply, headers)
         content_type = "application/json" if reply.body else None
         return web.Response(status=reply.status, body=reply.body, headers=headers, content_type=content_type)
+
+
+def _basic(key: str) -> str:
+    return f"Basic {b64encode(f'sandbox:{key}'.encode()).decode()}"
 
 
 def _same(given: str, expected: str) -> bool:

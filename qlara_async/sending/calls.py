@@ -9,12 +9,13 @@ from typing import Any
 import msgspec
 
 from ..clock import Clock
-from ..errors import ConfigurationError, QlaraError, RateLimitError, TransportError
+from ..errors import AuthenticationError, ConfigurationError, QlaraError, RateLimitError, TransportError
 from ..limiter import Limiter
 from ..loggers import client_logger
 from ..models.options import Priority, RetryPolicy, Timeouts
 from ..models.telemetry import (
     ClientEvent,
+    KeyRotated,
     LimiterPaused,
     LimiterWaited,
     RequestFinished,
@@ -23,8 +24,9 @@ from ..models.telemetry import (
 from ..protocol.requests import Request
 from ..protocol.responses import Response, error_of, rate_limit_headers
 from ..protocol.retry import Repeat, backoff_waits, wait_before_repeat
-from ..transport import Transport
+from ..transport import Credentials, Transport
 from .gates import Gate
+from .keys import Key, KeyRing
 
 __all__ = ["CallOptions", "Caller", "EventHook", "Pursuit"]
 
@@ -76,29 +78,37 @@ class Caller:
 
     Args:
         transport: the wire.
-        limiter: asked for a grant before every attempt.
+        keys: the limiter of the one in use is asked for a grant before every attempt.
         clock: time and sleep.
         random: from [0, 1), for jitter.
-        on_event: told of attempts, retries, waits and pauses; what it raises is logged and goes no further.
-        secrets: credentials to mask in what the gateway answers.
+        on_event: told of attempts, retries, waits, pauses and keys; what it raises is logged and goes no further.
     """
 
     def __init__(
         self,
         transport: Transport,
-        limiter: Limiter,
+        keys: KeyRing,
         *,
         clock: Clock,
         random: Callable[[], float],
         on_event: EventHook | None = None,
-        secrets: tuple[str, ...] = (),
     ) -> None:
         self._transport = transport
-        self._limiter = limiter
+        self._keys = keys
         self._clock = clock
         self._random = random
         self._on_event = on_event
-        self._secrets = secrets
+
+    @property
+    def limiter(self) -> Limiter:
+        """The limiter of the key in use."""
+        return self._keys.current.limiter
+
+    def rotate_key(self, credentials: Credentials, limiter: Limiter) -> None:
+        """Use another key from now on; the present one stands by."""
+        previous = self._keys.current
+        self._keys.put_first(credentials, limiter)
+        self._rotated(previous, "asked")
 
     async def call(self, request: Request, options: CallOptions, pursuit: Pursuit | None = None) -> Response:
         """Return the 2xx answer to `request`; `pursuit`, if given, goes on from where it stands.
@@ -111,10 +121,11 @@ class Caller:
         waits: Generator[float, Any, None] | None = None
         failure: QlaraError | None = None
         while True:
-            granted = self._limiter.try_acquire(options.priority)
+            key = self._keys.current
+            granted = key.limiter.try_acquire(options.priority)
             if granted is None:
-                granted = await self._wait_for_grant(request, options, pursuit)
-                self._check_still_wanted(pursuit, options, granted, failure)
+                key, granted = await self._wait_for_grant(request, options, pursuit)
+                self._check_still_wanted(pursuit, options, key, granted, failure)
             pursuit.begin_attempt(granted)
             try:
                 response = await self._transport.exchange(request, options.timeouts)
@@ -125,40 +136,73 @@ class Caller:
             else:
                 if 200 <= response.status < 300:
                     self._finished(request, pursuit, response, None)
-                    self._heed(response)
+                    self._heed(response, key)
                     return response
                 failure = error_of(
-                    response, request, attempts=pursuit.attempts, now=self._clock.time(), secrets=self._secrets
+                    response, request, attempts=pursuit.attempts, now=self._clock.time(), secrets=self._keys.secrets
                 )
                 self._finished(request, pursuit, response, failure)
+                if isinstance(failure, AuthenticationError) and self._another_takes_over(key, request, pursuit):
+                    failure = None
+                    continue
             waits = backoff_waits(options.retry) if waits is None else waits
-            await self._pause_or_raise(failure, request, options, pursuit, next(waits))
+            await self._pause_or_raise(failure, request, options, pursuit, key, next(waits))
+
+    def _another_takes_over(self, refused: Key, request: Request, pursuit: Pursuit) -> bool:
+        """After a 401: whether another key can repeat the request, at once and whatever the policy's bounds."""
+        current = self._keys.current
+        if not self._keys.drop(refused):
+            return False
+        if self._keys.current is not current:
+            self._rotated(current, "refused")
+        self.tell(
+            RetryScheduled(
+                attempt=pursuit.attempts,
+                delay=0.0,
+                reason="key refused",
+                error=AuthenticationError.__name__,
+                message_id=request.message_id,
+            )
+        )
+        return True
+
+    def _rotated(self, previous: Key, reason: str) -> None:
+        current = self._keys.current
+        self._transport.authenticate(current.credentials)
+        client_logger.log(
+            logging.WARNING if reason == "refused" else logging.INFO,
+            "key %d takes over from key %d (%s)",
+            current.position,
+            previous.position,
+            reason,
+        )
+        self.tell(KeyRotated(position=current.position, previous=previous.position, reason=reason))
 
     def _check_still_wanted(
-        self, pursuit: Pursuit, options: CallOptions, granted: float, failure: QlaraError | None
+        self, pursuit: Pursuit, options: CallOptions, key: Key, granted: float, failure: QlaraError | None
     ) -> None:
         """Give the grant back if it came too late: the client was closed, or the send's time is over."""
         if self._transport.closed:
-            self._limiter.give_back(granted)
+            key.limiter.give_back(granted)
             self._transport.open()
         if failure is not None and pursuit.elapsed(granted) > options.retry.max_elapsed:
-            self._limiter.give_back(granted)
+            key.limiter.give_back(granted)
             raise failure
 
-    async def _wait_for_grant(self, request: Request, options: CallOptions, pursuit: Pursuit) -> float:
+    async def _wait_for_grant(self, request: Request, options: CallOptions, pursuit: Pursuit) -> tuple[Key, float]:
         began = self._clock.monotonic()
         # A campaign sits a long pause out; somebody who waits for one message is told when to come back.
         patience = options.retry.max_wait if options.priority is Priority.INTERACTIVE else None
         try:
-            granted = await self._limiter.acquire(options.priority, patience=patience)
+            key, granted = await self._keys.grant(options.priority, patience)
         except RateLimitError as error:
             error.attempts, error.message_id = pursuit.attempts, request.message_id
             raise
         self.tell(LimiterWaited(seconds=granted - began, priority=options.priority))
-        return granted
+        return key, granted
 
     async def _pause_or_raise(
-        self, failure: QlaraError, request: Request, options: CallOptions, pursuit: Pursuit, wait: float
+        self, failure: QlaraError, request: Request, options: CallOptions, pursuit: Pursuit, key: Key, wait: float
     ) -> None:
         repeat = wait_before_repeat(
             failure,
@@ -170,25 +214,25 @@ class Caller:
             random=self._random(),
         )
         if isinstance(failure, RateLimitError):
-            self._pause(max(failure.retry_after or 0.0, wait), "429")
+            self._pause(key, max(failure.retry_after or 0.0, wait), "429")
         if repeat is None:
             raise failure
         self._retrying(failure, request, pursuit.attempts, repeat)
         await self._clock.sleep(repeat.delay)
 
-    def _heed(self, response: Response) -> None:
+    def _heed(self, response: Response, key: Key) -> None:
         """Pause on headers only where they leave no doubt: nothing remains, and a reset is named."""
         if response.headers.get("X-RateLimit-Remaining") != "0":
             return
         limits = rate_limit_headers(response.headers, now=self._clock.time())
         if limits is not None and limits.reset_after and limits.reset_after <= _LONGEST_WINDOW:
-            self._pause(limits.reset_after, "headers")
+            self._pause(key, limits.reset_after, "headers")
 
-    def _pause(self, seconds: float, reason: str) -> None:
+    def _pause(self, key: Key, seconds: float, reason: str) -> None:
         until = self._clock.monotonic() + seconds
-        if until <= self._limiter.paused_until:
+        if until <= key.limiter.paused_until:
             return
-        self._limiter.pause_until(until)
+        key.limiter.pause_until(until)
         client_logger.info("all sends of this key pause for %.1f s (%s)", seconds, reason)
         self.tell(LimiterPaused(seconds=seconds, reason=reason))
 
