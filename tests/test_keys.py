@@ -26,7 +26,7 @@ from qlara_async.errors import AuthenticationError, ConfigurationError, RateLimi
 from qlara_async.sandbox import Fault, Sandbox
 from qlara_async.testing import VirtualClock
 
-from .wire import WireGateway, accept, answer, drop
+from .wire import ACCEPT, WireGateway, accept, answer, drop
 
 pytestmark = pytest.mark.anyio
 
@@ -235,6 +235,37 @@ class TestLimiters:
         assert clock.monotonic() - began >= 59
         await sending
         assert Counter(keys_seen(gateway)) == {FIRST: 3, THIRD: 1}
+
+    async def test_a_pause_asked_for_with_a_key_that_was_left_is_not_that_of_the_next(
+        self, qlara: QlaraClient, gateway: WireGateway, clock: VirtualClock
+    ) -> None:
+        first = qlara.limiter
+        rotated = asyncio.Event()
+
+        async def answer_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+            await rotated.wait()
+            headers = {"Retry_After": "60", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "60"}
+            return await answer(429 if len(gateway.seen) == 2 else 200, ACCEPT, **headers)(reader, writer)
+
+        gateway.script = [answer_late, answer_late]
+        sending = [asyncio.create_task(qlara.send(sms())) for _ in range(2)]
+        while len(gateway.seen) < 2:
+            await asyncio.sleep(0)
+        qlara.rotate_key(THIRD)
+        rotated.set()
+        await asyncio.gather(*sending)
+        assert first.paused_until > 0
+        assert qlara.limiter.paused_until < 0
+
+    async def test_the_wait_for_the_next_keys_limiter_is_not_cut_short_by_the_policy(
+        self, gateway: WireGateway, clock: VirtualClock
+    ) -> None:
+        limiters = [Limiter(None, clock=clock), Limiter(None, clock=clock)]
+        limiters[1].pause_until(clock.monotonic() + 90)
+        gateway.script = [answer(401)]
+        async with QlaraClient([FIRST, SECOND], base_url=gateway.url, limiter=limiters, clock=clock) as qlara:
+            await qlara.with_options(retry=RetryPolicy(max_elapsed=30)).send(sms())
+        assert keys_seen(gateway) == [FIRST, SECOND]
 
     async def test_a_pause_longer_than_the_policy_says_so(
         self, qlara: QlaraClient, gateway: WireGateway, clock: VirtualClock
