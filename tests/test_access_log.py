@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
+import json
 import logging
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
 from hypothesis import given
 from hypothesis import strategies as st
 
 from qlara_async.webhooks import MemoryInbox, UrlToken, WebhookReceiver
-from qlara_async.webhooks.access_log import REDACTED, redact_below
+from qlara_async.webhooks.access_log import REDACTED, Redaction
 
 pytestmark = pytest.mark.anyio
 
@@ -55,8 +58,8 @@ def dump() -> Iterator[Dump]:
     access.setLevel(level)
 
 
-async def serve(app: web.Application, *requests: bytes) -> None:
-    runner = web.AppRunner(app, access_log_format=FORMAT)
+async def serve(app: web.Application, *requests: bytes, **options: Any) -> None:
+    runner = web.AppRunner(app, access_log_format=FORMAT, **options)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     for request in requests:
@@ -69,7 +72,9 @@ async def serve(app: web.Application, *requests: bytes) -> None:
 
 
 def request(target: str, *headers: str, method: str = "POST") -> bytes:
-    return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: here", "Connection: close", *headers, "", ""]).encode()
+    return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: here", "Connection: close", *headers, "", ""]).encode(
+        "utf-8", "surrogateescape"
+    )
 
 
 def make() -> WebhookReceiver:
@@ -96,6 +101,20 @@ TARGETS = [
     f"/qlara/deeper/{TOKEN}/still",
     f'/qlara/"{TOKEN}"',
     f"/qlara?{TOKEN}",
+    f"//qlara/{TOKEN}",
+    f"/qlara//{TOKEN}",
+    f"//qlara//{ENCODED}",
+    f"/./qlara/./{TOKEN}",
+    f"/elsewhere/../qlara/{TOKEN}",
+    f"/qlara/{TOKEN}/../../elsewhere",
+    f"/elsewhere?next=https://here/qlara/{TOKEN}",
+    f"/elsewhere?next=https%3A%2F%2Fhere%2Fqlara%2F{ENCODED}",
+    f"/%2571lara/{TOKEN}",
+    f"/QLARA/{TOKEN}",
+    f"/qlara;x/{TOKEN}",
+    f"/qlara#{TOKEN}",
+    f"//here/qlara/{TOKEN}",
+    f"/qlara\\{TOKEN}",
 ]
 
 
@@ -126,9 +145,119 @@ async def test_g11_a_receiver_that_is_the_whole_application(dump: Dump) -> None:
     assert '"POST / HTTP/1.1" 404' in dump.shown[1]
 
 
-async def test_g11_a_token_in_the_referer(dump: Dump) -> None:
-    await serve(mounted(), request("/", f"Referer: https://here/qlara/{TOKEN}?x"))
-    assert f'"https://here/qlara/{REDACTED}"' in dump.shown[0]
+@pytest.mark.parametrize("host", ["https://here", "//here", "here", "here:8080", "", "https://user:secret@here"])
+@pytest.mark.parametrize("root", [True, False])
+async def test_g11_a_token_in_the_referer(dump: Dump, host: str, root: bool) -> None:
+    app, mount = (make().app(), "") if root else (mounted(), "/qlara")
+    await serve(app, request("/", f'Referer: {host}{mount}/{TOKEN}?x "{TOKEN}"'))
+    assert f"{mount}/{REDACTED}" in dump.shown[0]
+    assert TOKEN not in dump.shown[0]
+
+
+async def test_g11_the_referer_of_a_receiver_that_is_the_whole_application_may_be_a_host(dump: Dump) -> None:
+    await serve(make().app(), request("/", "Referer: here/", "User-Agent: curl/8.1 text/html"))
+    assert '"here/" "curl/8.1 text/html"' in dump.shown[0]
+
+
+@pytest.mark.parametrize("mount", ["/deep/er", "/d"])
+async def test_g11_dots_within_the_mount(dump: Dump, mount: str) -> None:
+    first, *rest = mount[1:].split("/")
+    target = "/".join(["", first, "x", "..", *rest, TOKEN])
+    await serve(mounted(mount), request(target))
+    assert TOKEN not in dump.shown[0]
+
+
+class Terse(AbstractAccessLogger):
+    """An access logger of one's own, that shows the same in its own way."""
+
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+        self.logger.info("%s %s %d", request.method, request.path, response.status)
+        self.logger.info("%s", request.url, extra={"url": request.url, "request": request, "paths": [request.path_qs]})
+        self.logger.info(json.dumps({"path": request.path, "status": response.status}))
+        self.logger.info('{"path":"%s","status":%d}', request.raw_path, response.status)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+async def test_g11_access_loggers_of_ones_own(dump: Dump, target: str) -> None:
+    await serve(mounted(), request(target), access_log_class=Terse)
+    assert TOKEN not in "".join(dump.shown)
+    assert ENCODED not in "".join(dump.shown)
+    assert len(dump.shown) == 4
+
+
+async def test_redacted_json_stays_json(dump: Dump) -> None:
+    await serve(mounted(), request(f"/qlara/{TOKEN}"), request("/qlara/"), access_log_class=Terse)
+    compact = [line for line in dump.shown if line.startswith('{"path":"')]
+    assert f'{{"path":"/qlara/{REDACTED}","status":200}}' in compact[0]
+    assert '{"path":"/qlara/","status":404}' in compact[1]
+    assert f'{{"path": "/qlara/{REDACTED}", "status": 200}}' in dump.shown[2]
+
+
+async def test_g11_the_servers_own_loggers_are_covered_from_the_first_callback_on(dump: Dump) -> None:
+    own = logging.getLogger("tests.access")
+    own.addHandler(dump)
+    own.setLevel(logging.DEBUG)
+    lines = [
+        request(f"/qlara/{TOKEN}"),
+        request(f"//qlara/{TOKEN}"),
+        b"POST /qlara/%b nonsense\r\n\r\n" % TOKEN.encode(),
+    ]
+    try:
+        await serve(mounted(), *lines, access_log=own, logger=own)
+    finally:
+        own.removeHandler(dump)
+    assert len(dump.shown) == 4  # of the last there is an error too
+    assert TOKEN not in "".join(dump.shown)
+    assert len(own.filters) <= 2
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        f"POST /qlara/{TOKEN} HTTP/9.9\r\n\r\n",
+        f"POST /qlara/{TOKEN} nonsense\r\n\r\n",
+        f"POST /qlara/{TOKEN}\x00 HTTP/1.1\r\nHost: here\r\n\r\n",
+        f"BREW /qlara/{TOKEN} HTTP/1.1\r\n\r\n",
+        f"POST qlara/{TOKEN} HTTP/1.1\r\nHost: here\r\n\r\n",
+        f"POST /qlara/{TOKEN} HTTP/1.1\r\nBroken {TOKEN}\r\n\r\n",
+        f"CONNECT /qlara/{TOKEN}@ HTTP/1.1\r\nHost: here\r\n\r\n",
+        f"POST /qlara/{TOKEN * 400} HTTP/1.1\r\nHost: here\r\n\r\n",
+        f"POST /qlara/{TOKEN} HTTP/1.1\r\nHost: here\r\nHost: there\r\n\r\n",
+    ],
+)
+async def test_g11_lines_that_aiohttp_cannot_parse_are_not_quoted(
+    broken: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    await serve(mounted(), broken.encode())
+    (record,) = (record for record in caplog.records if record.name == "aiohttp.server")
+    assert record.getMessage().startswith("Error handling request from 127.0.0.1: ")
+    assert TOKEN not in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+async def test_g11_other_errors_keep_their_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(_: web.Request) -> web.Response:
+        raise ValueError("mine")
+
+    app = mounted()
+    app.router.add_get("/mine", broken)
+    await serve(app, request("/mine", method="GET"))
+    assert "ValueError: mine" in caplog.text
+
+
+async def test_bytes_that_are_no_utf8_do_not_break_a_strict_log(dump: Dump) -> None:
+    written = io.TextIOWrapper(io.BytesIO(), "utf-8", errors="strict")
+    strict = logging.StreamHandler(written)
+    failures: list[logging.LogRecord] = []
+    strict.handleError = failures.append  # type: ignore[method-assign, assignment]
+    access.addHandler(strict)
+    try:
+        await serve(mounted(), request("/x", "User-Agent: caf\udce9", f"Referer: \udcff/qlara/{TOKEN}"))
+    finally:
+        access.removeHandler(strict)
+    assert failures == []
+    assert "caf\\udce9" in dump.shown[0]
     assert TOKEN not in dump.shown[0]
 
 
@@ -172,7 +301,7 @@ async def test_g11_a_receiver_that_is_closed_still_redacts(dump: Dump) -> None:
 
 
 def test_records_made_by_others_are_redacted_too(dump: Dump) -> None:
-    release = redact_below(lambda: "/qlara")
+    redaction = Redaction(lambda: "/qlara")
     access.info(
         "served %s in %d ms to %r",
         f"/qlara/{TOKEN}",
@@ -182,11 +311,13 @@ def test_records_made_by_others_are_redacted_too(dump: Dump) -> None:
     )
     access.info("no target: 100%")
     access.info("", extra={"first_request_line": f"POST http://here/qlara/{TOKEN} HTTP/1.1"})
-    release()
+    access.info("%d", f"/qlara/{TOKEN}")
+    redaction.release()
     assert f"POST http://here/qlara/{REDACTED} HTTP/1.1" in dump.shown[2]
     assert TOKEN not in dump.shown[0]
     assert dump.shown[0].startswith(f"served /qlara/{REDACTED} in 5 ms to '/qlara/{REDACTED}")
     assert dump.shown[1].startswith("no target: 100%")
+    assert TOKEN not in dump.shown[3]
 
 
 @given(st.text(), st.text(), st.sampled_from(["", "/qlara", "/ü"]))
@@ -194,8 +325,8 @@ def test_g11_redaction_never_raises(line: str, message: str, prefix: str) -> Non
     record: Any = logging.makeLogRecord(
         {"msg": message, "first_request_line": line, "request_header": {"Referer": line}}
     )
-    release = redact_below(lambda: prefix)
+    redaction = Redaction(lambda: prefix)
     try:
         assert access.filter(record)
     finally:
-        release()
+        redaction.release()

@@ -166,6 +166,23 @@ def test_an_array_is_many_events_each_with_its_own_bytes() -> None:
     ]
 
 
+def test_an_item_that_nests_too_deeply_does_not_take_its_neighbours_along() -> None:
+    deep = b'{"eventType":"READ","a":' + b"[" * 64 + b"]" * 64 + b"}"
+    events = decode_callbacks(b'[{"eventType":"READ"},%b]' % deep, "application/json", received_at=NOW)
+    assert [type(event) for event in events] == [Read, UnknownEvent]
+    assert events[1].raw == deep
+
+
+@pytest.mark.parametrize("text", [b'{"eventType":"READ","messageId":"m"}', b'[{"eventType":"READ","messageId":"m"}]'])
+def test_a_byte_order_mark_is_ignored(text: bytes) -> None:
+    event = decode(b"\xef\xbb\xbf" + text)
+    assert (type(event), event.message_id) == (Read, "m")
+
+
+def test_of_a_repeated_key_the_last_counts() -> None:
+    assert decode(b'{"eventType":"READ","messageId":"a","messageId":"b"}').message_id == "b"
+
+
 def test_an_empty_array_holds_no_event() -> None:
     assert decode_callbacks(b"[]", "application/json", received_at=NOW) == []
 
@@ -188,6 +205,11 @@ def test_an_endless_array_stays_whole() -> None:
         (b"null", "application/json", "not a JSON object"),
         (b'{"a":' * 100_000, "application/json", "nested too deeply"),
         (b"[" * 100_000, "application/json", "nested too deeply"),
+        (b'{"eventType":"READ","a":' + b"[" * 64 + b"]" * 64 + b"}", "application/json", "nested too deeply"),
+        ('{"eventType":"READ"}'.encode("utf-16"), "application/json", "not JSON"),
+        ('{"eventType":"READ"}'.encode("utf-16-le"), "application/json", "not JSON"),
+        (b'{"eventType":"READ","price":NaN}', "application/json", "not JSON"),
+        (b'{"eventType":"READ","messageId":' + b"1" * 5000 + b"}", "application/json", "not JSON"),
         (b"text=%FF&originator=1", FORM, "not UTF-8"),
         (b"text=\xff&originator=1", FORM, "not UTF-8"),
         (b"&".join([b"a=1"] * 1000), FORM, "a form of more than 100 fields"),

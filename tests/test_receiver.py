@@ -226,14 +226,6 @@ async def test_g8_a_body_that_does_not_arrive_is_a_408(no_task_left: None) -> No
     assert receiver.stats().refused == 1
 
 
-async def test_g8_a_body_that_breaks_is_a_400_without_a_traceback(
-    service: Service, caplog: pytest.LogCaptureFixture
-) -> None:
-    request = head(f"/qlara/{TOKEN}", "Content-Encoding: gzip", "Content-Length: 2")
-    assert (await service.raw(request, b"{}")).startswith(b"HTTP/1.1 400")
-    assert not any(record.exc_info for record in caplog.records)
-
-
 @pytest.mark.parametrize(
     "pieces",
     [

@@ -143,6 +143,8 @@ async def test_g8_a_stranger_learns_nothing_of_a_closed_receiver(receiver: Webho
         ("POST", {"CONTENT-TYPE": "application/json; charset=utf-8"}, delivery(), 200),
         ("POST", {}, delivery(), 200),
         ("POST", [("Content-Type", "application/json"), ("content-type", "text/plain")], delivery(), 200),
+        ("POST", {**JSON, "Content-Encoding": "gzip"}, delivery(), 415),
+        ("POST", {**JSON, "Content-Encoding": "Identity"}, delivery(), 200),
         ("POST", JSON, b"not json", 200),
     ],
 )

@@ -23,6 +23,7 @@ import msgspec
 
 from ..models.channel import Channel, DeliveryStatus, parse_channel
 from ..models.events import Delivery, Event, Inbound, Media, Read, UnknownEvent
+from .nesting import nests_too_deeply
 
 __all__ = ["MAX_EVENTS", "BodyKind", "body_kind", "decode_callbacks"]
 
@@ -34,6 +35,8 @@ MAX_EVENTS = 1000
 _JSON_TYPE = "application/json"
 _FORM_TYPE = "application/x-www-form-urlencoded"
 _MAX_FORM_FIELDS = 100
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # a parser may ignore it (RFC 8259 §8.1)
+_TOO_DEEP = "nested too deeply"
 
 _MEDIA_KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,15}")
@@ -127,6 +130,8 @@ def decode_callbacks(body: bytes, content_type: str | None, *, received_at: date
     """
     if body_kind(content_type) == "form":
         return [_decode_form(body, received_at)]
+    if nests_too_deeply(body):
+        return _decode_loosely(body, received_at)
     try:
         return [_event(_TYPED.decode(body), body, received_at)]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -134,10 +139,11 @@ def decode_callbacks(body: bytes, content_type: str | None, *, received_at: date
 
 
 def _decode_loosely(body: bytes, received_at: datetime) -> list[Event]:
-    if body.lstrip(b" \t\r\n")[:1] != b"[":
+    text = body.removeprefix(_BYTE_ORDER_MARK)
+    if text.lstrip(b" \t\r\n")[:1] != b"[":
         return [_decode_object(body, received_at)]
     try:
-        items = _ARRAY.decode(body)
+        items = _ARRAY.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return [_undecodable(body, received_at, _reason(error))]
     if len(items) > MAX_EVENTS:
@@ -146,8 +152,10 @@ def _decode_loosely(body: bytes, received_at: datetime) -> list[Event]:
 
 
 def _decode_object(raw: bytes, received_at: datetime) -> Event:
+    if nests_too_deeply(raw):
+        return _undecodable(raw, received_at, _TOO_DEEP)
     try:
-        fields = _UNTYPED.decode(raw)
+        fields = _UNTYPED.decode(raw.removeprefix(_BYTE_ORDER_MARK))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return _undecodable(raw, received_at, _reason(error))
     if type(fields) is not dict:
@@ -168,7 +176,7 @@ def _decode_form(raw: bytes, received_at: datetime) -> Event:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, RecursionError):
-        return "nested too deeply"
+        return _TOO_DEEP
     return "not UTF-8" if isinstance(error, UnicodeDecodeError) else "not JSON"
 
 

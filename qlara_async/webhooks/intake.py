@@ -57,6 +57,7 @@ class Intake:
         self._clock = clock
         self.in_flight = 0
         self._quiet = asyncio.Event()
+        self._alone: set[asyncio.Task[None]] = set()
 
     @property
     def trouble(self) -> str | None:
@@ -77,7 +78,7 @@ class Intake:
             return METHOD_NOT_ALLOWED
         if self.phase >= Phase.DRAINING:
             return UNAVAILABLE
-        if body_kind(head.headers.get("content-type")) is None:
+        if _is_encoded(head) or body_kind(head.headers.get("content-type")) is None:
             return UNSUPPORTED
         return None
 
@@ -94,7 +95,13 @@ class Intake:
         received_at = datetime.fromtimestamp(self._clock.time(), UTC)
         events = decode_callbacks(body, content_type, received_at=received_at)
         trust = self._doorkeeper.trust
-        if not await self.put([msgspec.structs.replace(event, trust=trust) for event in events]):
+        events = [msgspec.structs.replace(event, trust=trust) for event in events]
+        try:
+            stored = await self.put(events)
+        except asyncio.CancelledError:
+            self._put_alone(events)
+            raise
+        if not stored:
             return UNAVAILABLE
         return ACCEPTED_FORM if body_kind(content_type) == "form" else ACCEPTED
 
@@ -117,6 +124,25 @@ class Intake:
                 self.conflicts += 1
         return True
 
+    def _put_alone(self, events: Sequence[Event]) -> None:
+        """Store the events of a sender that hung up meanwhile: they have arrived, and may not come again.
+
+        The inbox may have stored them, or may be about to: then the second time is a duplicate.
+        """
+        if self.phase is Phase.CLOSED:
+            return
+        self.in_flight += 1
+        task = asyncio.get_running_loop().create_task(self._put_and_leave(events))
+        self._alone.add(task)
+        task.add_done_callback(self._alone.discard)
+
+    async def _put_and_leave(self, events: Sequence[Event]) -> None:
+        stored = False
+        try:
+            stored = await self.put(events)
+        finally:
+            self.leave(200 if stored else 503)
+
     def leave(self, status: int) -> None:
         """Count a request out that was counted ``in_flight``, by the status it was answered with."""
         self.in_flight -= 1
@@ -130,3 +156,9 @@ class Intake:
         while self.in_flight:
             self._quiet.clear()
             await self._quiet.wait()
+
+
+def _is_encoded(head: Head) -> bool:
+    """Tell whether the body is compressed: it is refused unread, since a few bytes may inflate to any size."""
+    encoding = head.joined("content-encoding")
+    return encoding is not None and encoding.strip().lower() != "identity"
