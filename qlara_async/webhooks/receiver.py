@@ -133,10 +133,11 @@ class WebhookReceiver(Router):
         self._drain_timeout = drain_timeout
         clock = clock or SystemClock()
         self._doorkeeper = Doorkeeper(auth, insecure=insecure, clock=clock)
-        if self._doorkeeper.replay_window > inbox.dedup_ttl:
+        window = self._doorkeeper.replay_window
+        if window > inbox.dedup_ttl:
             raise ConfigurationError(
-                f"a signed request passes for {self._doorkeeper.replay_window:.0f} seconds (max_age + max_future), but the "
-                f"inbox recognises it for {inbox.dedup_ttl:.0f} only: raise its dedup_ttl, or lower max_age"
+                f"a signed request passes for {window:.0f} seconds (max_age + max_future), but the inbox recognises it "
+                f"for {inbox.dedup_ttl:.0f} only: raise its dedup_ttl, or lower max_age"
             )
         self._intake = Intake(self._doorkeeper, inbox, max_body=max_body, clock=clock)
         self._dispatcher = Dispatcher(self, inbox, concurrency=concurrency, client=client)

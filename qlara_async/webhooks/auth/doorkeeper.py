@@ -40,6 +40,8 @@ class Doorkeeper:
     def __init__(self, auth: Auth | AllOf | None, *, insecure: bool, clock: Clock) -> None:
         self._checks: tuple[Auth, ...] = () if auth is None else auth.checks
         self._body_checks = [check for check in self._checks if type(check).judge_body is not Auth.judge_body]
+        # What only reports is asked once: by the body, if it looks at that.
+        self._head_checks = [check for check in self._checks if not (check.report_only and check in self._body_checks)]
         enforced = [check for check in self._checks if not check.report_only]
         if not enforced and not insecure:
             raise ConfigurationError(
@@ -78,7 +80,7 @@ class Doorkeeper:
             self._refuse(Reason.UNKNOWN_PATH)
             return NOT_FOUND
         now = self._clock.time()
-        return self._judge(self._checks, lambda check: check.judge_head(head, now))
+        return self._judge(self._head_checks, lambda check: check.judge_head(head, now))
 
     def judge_body(self, head: Head, body: bytes) -> Answer | None:
         """Return the answer to a request that is refused by its body, ``None`` if it is genuine."""
