@@ -12,6 +12,7 @@
     │   ├── ConnectionFailed                 refused, DNS, TLS, dropped
     │   ├── RequestTimeout (TimeoutError)    `.phase` is "connect" or "read"
     │   └── DeliveryUnknownError             a send that may have been accepted, and was not repeated
+    ├── HandlerTimeout (TimeoutError)        a handler took longer than it may; `.handler`, `.timeout`
     ├── InboxError                           a durable inbox cannot be used
     ├── JournalError                         a bulk job's journal cannot be used
     │   ├── JournalDamagedError              the file is damaged, or no journal
@@ -68,6 +69,7 @@ __all__ = [
     "ConnectionFailed",
     "DeliveryUnknownError",
     "DestinationNotAllowedError",
+    "HandlerTimeout",
     "InboxError",
     "InternalServerError",
     "InvalidMessageError",
@@ -203,6 +205,20 @@ class DeliveryUnknownError(TransportError):
 
     Look ``message_id`` up with ``client.messages.status`` before you send it again. The cause is in ``__cause__``.
     """
+
+
+class HandlerTimeout(QlaraError, TimeoutError):
+    """A handler was cancelled because it took longer than its ``timeout``; the attempt has failed.
+
+    Attributes:
+        handler: its durable name.
+        timeout: seconds it may take.
+    """
+
+    def __init__(self, handler: str = "", timeout: float = 0.0) -> None:
+        super().__init__(f"handler {handler} took longer than {timeout:g} seconds, and was cancelled")
+        self.handler = handler
+        self.timeout = timeout
 
 
 class InboxError(QlaraError):

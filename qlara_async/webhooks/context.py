@@ -23,6 +23,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         event: the event, as the handler got it.
         handler: the handler's durable name.
         attempt: which run of this handler on this event it is, from 1.
+        redelivered: this handler may have begun with this event before: it failed, it was cancelled, or its process
+            ended; ``False`` is certain. What the gateway sends again never comes here: it is dropped as a duplicate.
         application: see ``app``.
         qlara: see ``client``.
     """
@@ -30,6 +32,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     event: Event
     handler: str
     attempt: int = 1
+    redelivered: bool = False
     application: web.Application | None = None
     qlara: QlaraClient | None = None
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from pathlib import PurePath
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from ..clock import Clock
+from ..errors import HandlerTimeout
 from ..loggers import webhooks_logger
 from ..models.events import Event
 from .context import Context
 from .inbox import Inbox, Matcher, Work
-from .router import Router
+from .router import Registration, Router
+from .time_limit import GRACE, TimeLimit
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -34,10 +38,15 @@ _H = TypeVar("_H", bound=Callable[[BaseException, Event, str], object])
 class Dispatcher:
     """Takes work and runs it, ``concurrency`` at a time; whatever a handler raises stays its own affair.
 
+    A worker is expendable: when its handler does not end though it was cancelled, both are left to themselves, and
+    another takes its place.
+
     Args:
         router: knows the handlers.
         inbox: where their work comes from.
         concurrency: runs at once.
+        clock: measures the time handlers take.
+        timeout: seconds a handler may take that has no limit of its own.
         client: what handlers see as ``ctx.client``.
 
     Attributes:
@@ -46,13 +55,26 @@ class Dispatcher:
         application: what handlers see as ``ctx.app``.
     """
 
-    def __init__(self, router: Router, inbox: Inbox, *, concurrency: int, client: QlaraClient | None = None) -> None:
+    def __init__(
+        self,
+        router: Router,
+        inbox: Inbox,
+        *,
+        concurrency: int,
+        clock: Clock,
+        timeout: float = math.inf,
+        client: QlaraClient | None = None,
+    ) -> None:
         self._router = router
-        self._client = client
         self._inbox = inbox
         self._concurrency = concurrency
+        self._clock = clock
+        self._timeout = timeout
+        self._client = client
         self._hook: Callable[[BaseException, Event, str], object] | None = None
-        self._workers: list[asyncio.Task[None]] = []
+        self._dead_hook: Callable[[BaseException, Event, str], object] | None = None
+        self._workers: set[asyncio.Task[None]] = set()
+        self._left: set[asyncio.Task[Any]] = set()
         self._reports: set[asyncio.Task[None]] = set()
         self._stopping = False
         self.handled = 0
@@ -64,18 +86,34 @@ class Dispatcher:
         self._hook = hook
         return hook
 
+    def set_dead_hook(self, hook: _H) -> _H:
+        """Let ``hook`` be told of failures that no further attempt follows."""
+        self._dead_hook = hook
+        return hook
+
     def start(self) -> None:
         """Start the workers on the running loop."""
-        self._workers = [asyncio.create_task(self._work()) for _ in range(self._concurrency)]
+        for _ in range(self._concurrency):
+            self._add_worker()
 
     async def stop(self) -> None:
-        """Cancel what runs, and wait until it is gone."""
+        """Cancel what runs, and wait until it is gone, ``GRACE`` seconds at most."""
         self._stopping = True
-        tasks = [*self._workers, *self._reports]
+        tasks = {*self._workers, *self._reports}
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        stuck = await self._wait_for(tasks)
+        if stuck:
+            webhooks_logger.error("%d handlers did not end though they were cancelled: left to themselves", len(stuck))
+        for task in stuck:
+            self._leave(task)
         self._workers.clear()
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether the current task is that of a handler or hook: one that must not wait for its own end."""
+        task = asyncio.current_task()
+        return task in self._workers or task in self._reports
 
     async def idle(self) -> None:
         """Wait until no error hook runs outside of a worker."""
@@ -94,30 +132,29 @@ class Dispatcher:
         self._reports.add(task)
         task.add_done_callback(self._reports.discard)
 
-    async def _work(self) -> None:
+    def _add_worker(self, ended: tuple[Work, BaseException] | None = None) -> None:
+        self._workers.add(asyncio.create_task(self._work(ended)))
+
+    async def _work(self, ended: tuple[Work, BaseException] | None) -> None:
+        worker = asyncio.current_task()
         inbox = self._inbox
         runs = 0
+        if ended is not None:
+            await self._end(*ended)
         while not self._stopping:
             work = await inbox.take()
-            error = await self._run(work)
-            if error is None:
-                self.handled += 1
-            else:
-                self.failed += 1
-                await self._report(error, work.event, work.handler)
-            await inbox.finish(work, error)
+            error = await self._run(work, worker)
+            if worker in self._left:
+                return  # it was reported as failed long ago
+            await self._end(work, error)
             runs += 1
             if runs % _BURST == 0:
                 # A backlog of handlers that never wait would otherwise keep the loop from answering the gateway.
                 await asyncio.sleep(0)
 
-    async def _run(self, work: Work) -> BaseException | None:
+    async def _run(self, work: Work, worker: asyncio.Task[Any] | None) -> BaseException | None:
         try:
-            registration = self._router.registration(work.handler)
-            if registration.takes_context:
-                await registration.handler(work.event, self._context(work))
-            else:
-                await registration.handler(work.event)
+            await self._call(self._router.registration(work.handler), work, worker)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
@@ -130,11 +167,76 @@ class Dispatcher:
                 _forget_cancellations()
         return None
 
+    def _call(self, registration: Registration, work: Work, worker: asyncio.Task[Any] | None) -> Awaitable[object]:
+        if registration.takes_context:
+            run = registration.handler(work.event, self._context(work))
+        else:
+            run = registration.handler(work.event)
+        seconds = self._timeout if registration.timeout is None else registration.timeout
+        return run if seconds == math.inf else self._within(seconds, run, work, worker)
+
+    async def _within(
+        self, seconds: float, run: Awaitable[object], work: Work, worker: asyncio.Task[Any] | None
+    ) -> None:
+        task = asyncio.current_task()
+        if task is None or worker is None:
+            raise RuntimeError("handlers run in tasks")
+        late = HandlerTimeout(work.handler, seconds)
+        limit = TimeLimit(seconds, self._clock, task, partial(self._give_up, worker, work, late))
+        try:
+            await run
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            if limit.over:
+                raise late from error
+            raise
+        finally:
+            limit.stop()
+        if limit.over:
+            raise late
+
+    def _give_up(self, worker: asyncio.Task[Any], work: Work, late: HandlerTimeout) -> None:
+        if self._stopping or worker not in self._workers:
+            return
+        webhooks_logger.error("handler %s did not end though it was cancelled: left to itself", work.handler)
+        self._workers.discard(worker)
+        self._leave(worker)
+        self._add_worker((work, late))
+
+    def _leave(self, task: asyncio.Task[Any]) -> None:
+        self._left.add(task)
+        task.add_done_callback(self._left.discard)
+
+    async def _wait_for(self, tasks: Iterable[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
+        """Wait until these are done, and return those that are not after ``GRACE`` seconds."""
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        timer = self._clock.call_at(self._clock.monotonic() + GRACE, partial(_set, over))
+        pending = set(tasks)
+        try:
+            while pending and not over.done():
+                done, _ = await asyncio.wait({*pending, over}, return_when=asyncio.FIRST_COMPLETED)
+                pending -= done
+        finally:
+            timer.cancel()
+        return pending
+
+    async def _end(self, work: Work, error: BaseException | None) -> None:
+        if error is None:
+            self.handled += 1
+        else:
+            self.failed += 1
+            await self._report(error, work.event, work.handler)
+            if work.last and self._dead_hook is not None:
+                await self._tell(self._dead_hook, error, work.event, work.handler)
+        await self._inbox.finish(work, error)
+
     def _context(self, work: Work) -> Context:
         return Context(
             event=work.event,
             handler=work.handler,
             attempt=work.attempt,
+            redelivered=work.redelivered,
             application=self.application,
             qlara=self._client,
         )
@@ -144,8 +246,13 @@ class Dispatcher:
             # The exception's own words may quote the event: only its type is safe to log.
             webhooks_logger.error("handler %s failed on %r: %s%s", handler, event, type(error).__name__, _where(error))
             return
+        await self._tell(self._hook, error, event, handler)
+
+    async def _tell(
+        self, hook: Callable[[BaseException, Event, str], object], error: BaseException, event: Event, handler: str
+    ) -> None:
         try:
-            result = self._hook(error, event, handler)
+            result = hook(error, event, handler)
             if inspect.isawaitable(result):
                 await result
         except (KeyboardInterrupt, SystemExit):
@@ -153,13 +260,18 @@ class Dispatcher:
         except BaseException as broken:
             if self._stopping and isinstance(broken, asyncio.CancelledError):
                 raise
-            webhooks_logger.error("the error hook failed: %s", type(broken).__name__)
+            webhooks_logger.error("an error hook failed: %s", type(broken).__name__)
 
 
 def _where(error: BaseException) -> str:
     """Say where it was raised: file and line, no values."""
     frames = traceback.extract_tb(error.__traceback__)
     return f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _forget_cancellations() -> None:

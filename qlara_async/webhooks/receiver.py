@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
@@ -94,8 +95,10 @@ class WebhookReceiver(Router):
         insecure: without auth, or with one that only reports, accept anything from anyone, on any path below the mount.
         max_body: bytes of a request's body, whatever the parent application allows.
         read_timeout: seconds a body may take to arrive.
-        drain_timeout: seconds that a shutdown waits for handlers before it cancels them.
+        drain_timeout: seconds that a shutdown waits for handlers before it cancels them. They have one more to clean
+            up; who goes on all the same is left behind.
         concurrency: handlers running at once.
+        handler_timeout: seconds a handler may take that was not registered with a ``timeout`` of its own.
         order_by: what puts events into one lane, in which each handler gets them one at a time and in order: see
             ``OrderBy``.
         clock: for tests.
@@ -116,6 +119,7 @@ class WebhookReceiver(Router):
         read_timeout: float = 5.0,
         drain_timeout: float = 25.0,
         concurrency: int = 64,
+        handler_timeout: float = math.inf,
         order_by: OrderBy = None,
         clock: Clock | None = None,
     ) -> None:
@@ -127,7 +131,7 @@ class WebhookReceiver(Router):
             )
         if auth is not None and not isinstance(auth, Auth | AllOf):
             raise ConfigurationError("auth= takes an Auth such as UrlToken(...), not a token itself")
-        if max_body < 1 or concurrency < 1 or read_timeout <= 0 or drain_timeout < 0:
+        if max_body < 1 or concurrency < 1 or read_timeout <= 0 or drain_timeout < 0 or not handler_timeout > 0:
             raise ConfigurationError("max_body, concurrency and time-outs of a receiver are above 0")
         self._inbox = inbox
         self._drain_timeout = drain_timeout
@@ -140,9 +144,17 @@ class WebhookReceiver(Router):
                 f"for {inbox.dedup_ttl:.0f} only: raise its dedup_ttl, or lower max_age"
             )
         self._intake = Intake(self._doorkeeper, inbox, max_body=max_body, clock=clock)
-        self._dispatcher = Dispatcher(self, inbox, concurrency=concurrency, client=client)
+        self._dispatcher = Dispatcher(
+            self,
+            inbox,
+            concurrency=concurrency,
+            clock=clock,
+            timeout=handler_timeout,
+            client=client,
+        )
         self._lane = lane_of(order_by, self._dispatcher.report_soon)
         self._starting = asyncio.Lock()
+        self._closings: set[asyncio.Task[None]] = set()
         self._read_timeout = read_timeout
         self._mount: Mount | None = None
 
@@ -229,12 +241,24 @@ class WebhookReceiver(Router):
         await self._inbox.idle()
         await self._dispatcher.idle()
 
+    def on_dead(self, hook: _H) -> _H:
+        """Call ``hook(exception, event, handler_name)`` when the last attempt of a handler has failed.
+
+        It is told after ``on_error`` and like it; a durable inbox keeps the work as a dead letter then. Work whose last
+        attempt ended with its process is not told of: it is in the inbox's list, ``inbox.dead()``, only.
+        """
+        return self._dispatcher.set_dead_hook(hook)
+
     async def drain(self) -> None:
         """Refuse new requests, finish what was acknowledged, and stop the workers.
 
         With a durable inbox what does not run yet stays there. After ``drain_timeout`` seconds handlers that still run
-        are cancelled, and the number of events left is logged.
+        are cancelled, and the number of events left is logged. Called by a handler or hook it does not wait, since it
+        would wait for that very handler: see `aclose`.
         """
+        if self._dispatcher.runs_here:
+            self._close_later(self.drain())
+            return
         if self._intake.phase is Phase.CLOSED:
             return
         self._intake.phase = Phase.DRAINING
@@ -250,11 +274,22 @@ class WebhookReceiver(Router):
             await self._dispatcher.stop()
 
     async def aclose(self) -> None:
-        """Drain, and let go of the inbox. A closed receiver answers 503 and cannot be reopened."""
+        """Drain, and let go of the inbox. A closed receiver answers 503 and cannot be reopened.
+
+        Called by a handler or hook it only begins to, and returns; the handler has ``drain_timeout`` seconds to end.
+        """
+        if self._dispatcher.runs_here:
+            self._close_later(self.aclose())
+            return
         try:
             await self.drain()
         finally:
             await self._inbox.close()
+
+    def _close_later(self, closing: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(closing)
+        self._closings.add(task)
+        task.add_done_callback(self._closings.discard)
 
     def stats(self) -> Stats:
         """Return the counts."""

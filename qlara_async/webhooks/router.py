@@ -36,6 +36,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
         takes_context: it wants a second argument.
         predicate: tells which events it wants; ``None`` is all.
         observes: it runs besides the one handler that an inbound message goes to.
+        timeout: seconds a run may take; ``None`` leaves it to the receiver.
         concurrency: how many of its runs there may be at once; ``None`` is as many as the receiver runs.
     """
 
@@ -44,6 +45,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
     takes_context: bool
     predicate: Callable[[Any], object] | None = None
     observes: bool = False
+    timeout: float | None = None
     concurrency: int | None = None
 
 
@@ -69,6 +71,7 @@ class Router:
         predicate: _Predicate[Delivery] | None = None,
         *,
         name: str | None = None,
+        timeout: float | None = None,
         concurrency: int | None = None,
     ) -> Callable[[_DeliveryHandler], _DeliveryHandler]:
         """Register a handler of delivery receipts.
@@ -76,54 +79,62 @@ class Router:
         Args:
             predicate: which of them; all if not given.
             name: the durable name, if ``module.qualname`` will not do.
+            timeout: seconds a run may take, ``math.inf`` for any. Then it is cancelled, and has failed with
+                ``HandlerTimeout``. One that goes on a second later is left to itself, and may still be running when
+                the next attempt begins. A handler that blocks the event loop cannot be cancelled: wait in threads
+                (``asyncio.to_thread``).
             concurrency: how many of its runs there may be at once in this process. Its other events wait in the inbox
                 meanwhile, and keep no other handler from running.
 
         Raises:
             ConfigurationError: the handler is not ``async`` or cannot be called, the predicate cannot be used, or
-                ``concurrency`` is below 1.
+                ``timeout`` or ``concurrency`` cannot work.
         """
-        return self._registrar(Delivery, predicate, name, concurrency=concurrency)
+        return self._registrar(Delivery, predicate, name, timeout=timeout, concurrency=concurrency)
 
     def on_read(
         self,
         predicate: _Predicate[Read] | None = None,
         *,
         name: str | None = None,
+        timeout: float | None = None,
         concurrency: int | None = None,
     ) -> Callable[[_ReadHandler], _ReadHandler]:
         """Register a handler of read receipts; see ``on_delivery``."""
-        return self._registrar(Read, predicate, name, concurrency=concurrency)
+        return self._registrar(Read, predicate, name, timeout=timeout, concurrency=concurrency)
 
     def on_inbound(
         self,
         predicate: _Predicate[Inbound] | None = None,
         *,
         name: str | None = None,
+        timeout: float | None = None,
         concurrency: int | None = None,
     ) -> Callable[[_InboundHandler], _InboundHandler]:
         """Register a handler of inbound messages, of which only the first that matches runs; see ``on_delivery``."""
-        return self._registrar(Inbound, predicate, name, concurrency=concurrency)
+        return self._registrar(Inbound, predicate, name, timeout=timeout, concurrency=concurrency)
 
     def observe_inbound(
         self,
         predicate: _Predicate[Inbound] | None = None,
         *,
         name: str | None = None,
+        timeout: float | None = None,
         concurrency: int | None = None,
     ) -> Callable[[_InboundHandler], _InboundHandler]:
         """Register an observer of inbound messages: it runs besides the handler they go to; see ``on_delivery``."""
-        return self._registrar(Inbound, predicate, name, concurrency=concurrency, observes=True)
+        return self._registrar(Inbound, predicate, name, timeout=timeout, concurrency=concurrency, observes=True)
 
     def on_unknown(
         self,
         predicate: _Predicate[UnknownEvent] | None = None,
         *,
         name: str | None = None,
+        timeout: float | None = None,
         concurrency: int | None = None,
     ) -> Callable[[_UnknownHandler], _UnknownHandler]:
         """Register a handler of events that could not be named or decoded; see ``on_delivery``."""
-        return self._registrar(UnknownEvent, predicate, name, concurrency=concurrency)
+        return self._registrar(UnknownEvent, predicate, name, timeout=timeout, concurrency=concurrency)
 
     def include(self, router: Router) -> None:
         """Add another router's handlers after this one's, those it gets later included.
@@ -186,12 +197,13 @@ class Router:
         predicate: Callable[[Any], object] | None,
         name: str | None,
         *,
+        timeout: float | None,
         concurrency: int | None,
         observes: bool = False,
     ) -> Callable[[Any], Any]:
         _check_predicate(predicate)
-        if concurrency is not None and concurrency < 1:
-            raise ConfigurationError("concurrency of a handler is at least 1")
+        if (concurrency is not None and concurrency < 1) or (timeout is not None and not timeout > 0):
+            raise ConfigurationError("concurrency of a handler is at least 1, and its timeout above 0 seconds")
 
         def register(handler: Any) -> Any:
             registration = Registration(
@@ -200,6 +212,7 @@ class Router:
                 takes_context=_takes_context(handler),
                 predicate=predicate,
                 observes=observes,
+                timeout=timeout,
                 concurrency=concurrency,
             )
             self._own.setdefault(kind, []).append(registration)

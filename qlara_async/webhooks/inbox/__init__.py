@@ -58,6 +58,8 @@ class Work(msgspec.Struct, frozen=True):
         ticket: the inbox's own mark of this piece of work.
         attempt: from 1.
         lane: the lane it is in.
+        last: no other attempt follows if this one fails.
+        redelivered: it may have been begun before.
     """
 
     event: Event
@@ -65,6 +67,8 @@ class Work(msgspec.Struct, frozen=True):
     ticket: int
     attempt: int = 1
     lane: bytes | None = None
+    last: bool = False
+    redelivered: bool = False
 
 
 class InboxStats(msgspec.Struct, frozen=True, kw_only=True):

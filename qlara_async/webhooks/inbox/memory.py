@@ -167,7 +167,7 @@ class MemoryInbox:
         self._since[self._tickets] = now
         lane = None if self._lane is None else self._lane(event)
         for handler in handlers:
-            work = Work(event, handler, self._tickets, 1, lane)
+            work = Work(event, handler, self._tickets, 1, lane, True)
             if lane is None:
                 self._offer(work)
             else:

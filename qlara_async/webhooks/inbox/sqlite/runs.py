@@ -71,6 +71,7 @@ class Runs:
         """Add runs, and lease up to ``free`` of them at once if nothing older waits. Return which."""
         if self.backlog or owner is None:
             free = 0
+        fresh = 1 if owner is None else 0  # what is replayed was begun before
         heads: set[tuple[int, bytes]] = set()
         leased: set[tuple[int, int]] = set()
         rows: list[tuple[int, int, bytes | None, int, int, int, float, int | None]] = []
@@ -79,7 +80,7 @@ class Runs:
                 behind = (handler, lane) in heads or self._db.execute(_HEAD, (handler, lane)).fetchone()
                 heads.add((handler, lane))
                 if behind:
-                    rows.append((event, handler, lane, WAITING, 0, 1, now, None))
+                    rows.append((event, handler, lane, WAITING, 0, fresh, now, None))
                     continue
             has_room = room.get(handler, 1) > 0
             if len(leased) < free and has_room:
@@ -88,7 +89,7 @@ class Runs:
                 rows.append((event, handler, lane, LEASED, 1, 1, now, owner))
             else:
                 self.backlog |= has_room  # else the end of another of its runs makes it due
-                rows.append((event, handler, lane, READY, 0, 1, now, None))
+                rows.append((event, handler, lane, READY, 0, fresh, now, None))
         bulk.run(self._db, _ADD, rows)
         self.change += len(rows)
         return leased
@@ -186,7 +187,19 @@ class Runs:
             except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
                 self._bury(event, handler, lane, type(error).__name__, now)
                 continue
-            leased.append(Leased(decoded, name, event, attempts + 1, lane=lane, handler_id=handler, token=token + 1))
+            leased.append(
+                Leased(
+                    decoded,
+                    name,
+                    event,
+                    attempts + 1,
+                    lane,
+                    last=attempts + 1 >= self._policy.max_attempts,
+                    redelivered=token > 0,
+                    handler_id=handler,
+                    token=token + 1,
+                )
+            )
         return leased
 
     def _put_off(self, event: int, handler: int, lane: bytes | None, failed_at: float, now: float, due: float) -> None:

@@ -274,7 +274,15 @@ class Store:
             leased = self.runs.add(new_runs, owner=self._owner, free=free, now=now, room=room)
             names = {number: name for name, number in self._handlers.items()}
             outcome.work += [
-                Leased(_marked(*accepted[event - first]), names[handler], event, lane=lane, handler_id=handler, token=1)
+                Leased(
+                    _marked(*accepted[event - first]),
+                    names[handler],
+                    event,
+                    lane=lane,
+                    last=self._policy.max_attempts == 1,
+                    handler_id=handler,
+                    token=1,
+                )
                 for event, handler, lane in new_runs
                 if (event, handler) in leased
             ]
