@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 import os
 import random as random_module
 import ssl as ssl_module
@@ -17,7 +18,7 @@ import msgspec
 
 from ._version import __version__
 from .bulk.job import BulkJob
-from .bulk.outcome import OnUnknown
+from .bulk.outcome import OnUnknown, SmsRoute
 from .clock import Clock, SystemClock
 from .errors import ConfigurationError
 from .limiter import Limiter
@@ -28,6 +29,7 @@ from .protocol.requests import raw_request
 from .resources.callbacks import Webhooks
 from .resources.catalogue import Catalogue
 from .resources.messages import Messages
+from .sending.batches import BatchingSender
 from .sending.calls import Caller, CallOptions, EventHook
 from .sending.channels import ChannelSender
 from .sending.gates import Gate
@@ -45,6 +47,9 @@ DEFAULT_BASE_URL = "https://lora-api.agiletelecom.com/api"
 
 # Connections where no rate limit bounds the requests in flight: aiohttp's own default.
 _UNLIMITED_POOL = 100
+# Of a bulk job: messages in flight, and batches by the legacy route.
+_CONCURRENCY = 32
+_BATCHES_IN_FLIGHT = 8
 
 
 class QlaraClient(Catalogue):
@@ -237,10 +242,13 @@ class QlaraClient(Catalogue):
         self,
         source: Iterable[object] | AsyncIterable[object],
         *,
-        concurrency: int = 32,
+        concurrency: int | None = None,
         ordered: bool = False,
         journal: str | os.PathLike[str] | None = None,
         on_unknown: OnUnknown = "keep",
+        sms_route: SmsRoute = "universal",
+        batch: int = 100,
+        flush_after: float = 0.05,
     ) -> BulkJob:
         """Send everything `source` yields: messages, or mappings such as the rows of a ``csv.DictReader``.
 
@@ -248,14 +256,18 @@ class QlaraClient(Catalogue):
 
         Args:
             source: an iterable or async iterable; it is drawn from only as fast as messages go out.
-            concurrency: messages in flight at once. Rate × round-trip time is enough: 32 serves 50 a second up to 0.6
-                s.
+            concurrency: messages in flight at once. Rate × round-trip time is enough: 32, the default, serves 50
+                requests a second up to 0.6 s. By the legacy route the default is 8 × `batch`, and it is at least one.
             ordered: yield outcomes in the order of the source instead of as they come.
             journal: a file that lets the job be run again, with the same source, after a crash or an end of any kind:
                 what is final in it comes back with ``resumed=True``, what was in flight is looked up, the rest is
                 sent.
             on_unknown: what to do on such a rerun with messages that stay unknown after another look-up: ``"keep"``
                 them so, or ``"resend"`` them, at the risk that they arrive twice.
+            sms_route: ``"legacy"`` sends SMS by SMS Legacy, many in a request, which counts once for the rate limit.
+                It knows no ``campaign_id`` and ids of 64 characters at most: messages that need more are ``invalid``.
+            batch: SMS in one request of the legacy route, at most.
+            flush_after: seconds an SMS of the legacy route waits for others to share its request.
 
         Returns:
             A job: ``async with qlara.bulk(rows) as job: async for outcome in job: …``. Its loop raises what the source
@@ -265,24 +277,41 @@ class QlaraClient(Catalogue):
         options = msgspec.structs.replace(self._options, priority=Priority.BULK)
         if on_unknown not in {"keep", "resend"}:
             raise ConfigurationError('on_unknown is "keep" or "resend"')
+        batching = None
+        if sms_route != "universal":
+            batching = self._batching(options, sms_route, batch, flush_after)
+            concurrency = _BATCHES_IN_FLIGHT * batch if concurrency is None else concurrency
+            if concurrency < batch:
+                raise ConfigurationError("concurrency counts messages: with fewer than batch no batch could fill")
+        sender = batching or self._sender
         return BulkJob(
             source,
-            partial(self._sender.send, options),
-            concurrency=concurrency,
+            partial(sender.send, options),
+            concurrency=_CONCURRENCY if concurrency is None else concurrency,
             ordered=ordered,
             clock=self._clock,
-            journalled=None if journal is None else self._by_journal(journal, options, on_unknown),
+            journalled=None if journal is None else self._by_journal(journal, sender, options, on_unknown),
+            batching=batching,
         )
 
+    def _batching(self, options: CallOptions, sms_route: str, batch: int, flush_after: float) -> BatchingSender:
+        if sms_route != "legacy":
+            raise ConfigurationError('sms_route is "universal" or "legacy"')
+        if type(batch) is not int or batch < 1:
+            raise ConfigurationError("batch counts messages: a whole number from 1")
+        if not 0 <= flush_after < math.inf:
+            raise ConfigurationError("flush_after is in seconds and must not be negative")
+        return BatchingSender(self._sender, options, batch=batch, flush_after=flush_after)
+
     def _by_journal(
-        self, path: str | os.PathLike[str], options: CallOptions, on_unknown: OnUnknown
+        self, path: str | os.PathLike[str], sender: Sender, options: CallOptions, on_unknown: OnUnknown
     ) -> JournalledDelivery:
         from .bulk.journal import JournalWriter  # noqa: PLC0415 — SQLite is for those who use it
         from .bulk.journalled import JournalledDelivery  # noqa: PLC0415
 
         return JournalledDelivery(
             JournalWriter(path, clock=self._clock),
-            self._sender,
+            sender,
             self._lookups,
             self.limiter,
             options=options,

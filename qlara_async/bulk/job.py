@@ -12,11 +12,13 @@ from ..clock import Clock
 from ..errors import AuthenticationError, ClientStateError, ConfigurationError, QlaraError
 from ..models.answers import Receipt
 from ..models.message import Message
+from ..protocol.batches import check_batchable
 from .outcome import BulkSummary, Outcome, OutcomeState, state_of
 from .rows import Row, read_row
 from .source import Source
 
 if TYPE_CHECKING:  # it brings SQLite, which a job without a journal does without
+    from ..sending.batches import BatchingSender
     from .journalled import JournalledDelivery
 
 __all__ = ["BulkJob"]
@@ -45,6 +47,7 @@ class BulkJob:
         ordered: bool,
         clock: Clock,
         journalled: JournalledDelivery | None = None,
+        batching: BatchingSender | None = None,
     ) -> None:
         if concurrency < 1:
             raise ConfigurationError("concurrency must be at least 1")
@@ -54,6 +57,8 @@ class BulkJob:
         self._ordered = ordered
         self._clock = clock
         self._journalled = journalled
+        self._batching = batching
+        self._check = None if batching is None else check_batchable
         self._in_order = asyncio.Lock()
         self._missing = 0
         self._room = _WINDOW_PER_WORKER * concurrency
@@ -114,6 +119,8 @@ class BulkJob:
             await _all_done(self._workers)
         finally:
             self._stop_clock()
+            if self._batching is not None:
+                await self._batching.close()
             await self._source.close()
             if self._journalled is not None:
                 await self._journalled.close()
@@ -216,7 +223,7 @@ class BulkJob:
 
     async def _read_row(self) -> Row:
         item = await self._source.draw()
-        return read_row(self._source.drawn - 1, item)
+        return read_row(self._source.drawn - 1, item, self._check)
 
     async def _deliver(self, row: Row) -> Outcome:
         if self._journalled is not None:

@@ -187,7 +187,7 @@ class JournalledDelivery:
             attempts=pursuit.attempts,
             receipt=outcome.receipt,
             error=outcome.error,
-            granted_at=self._wall_time(pursuit.last_grant) if pursuit.attempts else None,
+            granted_at=self._wall_time(pursuit.last_grant) if pursuit.last_grant else None,
         )
         return outcome
 

@@ -22,10 +22,14 @@ from ..models.answers import Receipt
 from ..models.message import Message
 from .rows import Row
 
-__all__ = ["BulkSummary", "OnUnknown", "Outcome", "OutcomeState", "state_of"]
+__all__ = ["BulkSummary", "OnUnknown", "Outcome", "OutcomeState", "SmsRoute", "state_of"]
 
 OnUnknown: TypeAlias = Literal["keep", "resend"]
 """What a rerun does with messages that stay unknown after another look-up."""
+
+
+SmsRoute: TypeAlias = Literal["universal", "legacy"]
+"""How a bulk job sends its SMS: one in a request, or many."""
 
 
 class OutcomeState(StrEnum):

@@ -37,10 +37,13 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     error: InvalidMessageError | None = None
 
 
-def read_row(index: int, item: object) -> Row:
-    """Read an item; whatever is wrong with it becomes the row's error."""
+def read_row(index: int, item: object, check: Callable[[Message], None] | None = None) -> Row:
+    """Read an item; whatever is wrong with it, or what `check` finds, becomes the row's error."""
     try:
-        return Row(index, item, message_from_row(item))
+        message = message_from_row(item)
+        if check is not None:
+            check(message)
+        return Row(index, item, message)
     except InvalidMessageError as error:
         return Row(index, item, None, error)
     except Exception as error:  # a mapping of the caller's own making

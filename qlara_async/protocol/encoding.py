@@ -8,7 +8,7 @@ import msgspec
 
 from ..models.message import Message
 
-__all__ = ["encode_message"]
+__all__ = ["encode_message", "timestamp"]
 
 # Sorted object members: equal messages give equal bytes, in whatever order their placeholders were put in.
 _ENCODER = msgspec.json.Encoder(order="deterministic")
@@ -23,11 +23,11 @@ def encode_message(message: Message) -> bytes:
     if message.scheduled_date is None:
         return _ENCODER.encode(message)
     fields = msgspec.to_builtins(message, builtin_types=(datetime,))
-    fields["scheduledDate"] = _timestamp(message.scheduled_date)
+    fields["scheduledDate"] = timestamp(message.scheduled_date)
     return _ENCODER.encode(fields)
 
 
-def _timestamp(date: datetime) -> str:
+def timestamp(date: datetime) -> str:
     """Write the API's pattern ``yyyy-MM-dd HH:mm:ss.SSSZ``, as in ``2026-04-10 08:00:00.000+0200``."""
     offset = date.utcoffset()
     # The pattern has whole minutes only; some zones had seconds before they were standardised.

@@ -20,6 +20,7 @@ from .answers import Reply, problem, reply
 from .callbacks import Courier
 from .faults import Route
 from .gateway import Gateway
+from .legacy import read_legacy, take_legacy
 from .requests import Problem, read_send
 
 __all__ = ["Call", "Endpoint", "Endpoints", "Prepared"]
@@ -27,6 +28,8 @@ __all__ = ["Call", "Endpoint", "Endpoints", "Prepared"]
 _SENDS = {f"/api/message-server/{channel.value.lower()}/send": channel for channel in Channel}
 _STATUS = "/api/partner-gateway/v1/messages/status"
 _WEBHOOK = "/api/partner-gateway/v1/webhooks/delivery-status"
+_LEGACY_SEND = "/api/services/sms/send"
+_LEGACY_CREDIT = "/api/services/sms/credit"
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -55,13 +58,15 @@ class Prepared(msgspec.Struct, frozen=True):
     """A good call, ready to be processed: call ``process`` with the seconds the status API shall not know of it."""
 
     process: Callable[[float], Reply]
-    destination: str | None = None
+    destinations: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return "Prepared()"
 
 
 _SEND_ENDPOINTS = {path: Endpoint("send", ("POST",), channel) for path, channel in _SENDS.items()}
+_SEND_ENDPOINTS[_LEGACY_SEND] = Endpoint("send", ("POST",))
+_CREDIT = Endpoint("credit", ("GET",))
 _BATCH = Endpoint("status", ("GET",))
 _REGISTRATION = Endpoint("webhooks", ("GET", "POST", "PUT", "DELETE"))
 
@@ -80,6 +85,8 @@ class Endpoints:
         """Find the endpoint of a path as it came over the wire, without its query."""
         if raw_path in _SEND_ENDPOINTS:
             return _SEND_ENDPOINTS[raw_path]
+        if raw_path == _LEGACY_CREDIT:
+            return _CREDIT
         if raw_path == _STATUS:
             return _BATCH
         if raw_path == _WEBHOOK:
@@ -91,7 +98,9 @@ class Endpoints:
     def check(self, call: Call) -> Prepared | Reply:
         """Check a call; return its processing, or the error it is answered with."""
         if call.endpoint.route == "send":
-            return self._check_send(call)
+            return self._check_legacy(call) if call.endpoint.channel is None else self._check_send(call)
+        if call.endpoint.route == "credit":
+            return Prepared(lambda _: reply(200, {"credit": self._gateway.credit}))
         if call.endpoint.route == "status":
             return self._check_status(call)
         return self._check_webhook(call)
@@ -122,7 +131,14 @@ class Endpoints:
             return reply(200, answer)
 
         call.subject = request.message_id or "-"
-        return Prepared(process, request.destination)
+        return Prepared(process, (request.destination,))
+
+    def _check_legacy(self, call: Call) -> Prepared | Reply:
+        request = read_legacy(call.body)
+        if isinstance(request, Reply):
+            return request
+        call.subject = f"{len(request.destinations)} messages"
+        return Prepared(lambda hidden: take_legacy(self._gateway, request, call.body, hidden), request.destinations)
 
     def _check_status(self, call: Call) -> Prepared | Reply:
         channel = Channel.__members__.get(call.query.get("channel", ""))

@@ -18,7 +18,7 @@ from ..errors import ConfigurationError
 
 __all__ = ["Fault", "FaultPlan", "Faults", "Route", "Strike"]
 
-Route = Literal["send", "status", "webhooks"]
+Route = Literal["send", "status", "webhooks", "credit"]
 """The routes faults can strike."""
 
 
@@ -174,23 +174,23 @@ class FaultPlan:
 
     def unread(self, route: Route) -> bool:
         """Whether to drop this request before it is read."""
-        if self._scripted(route, None, (Fault.DROP_UNREAD,)) is not None:
+        if self._scripted(route, (), (Fault.DROP_UNREAD,)) is not None:
             return True
         return route in self._struck and self._chance(self.faults.drop_unread)
 
-    def strike(self, route: Route, destination: str | None) -> Strike | None:
-        """Decide what befalls a good request; ``None`` for nothing."""
+    def strike(self, route: Route, destinations: Sequence[str]) -> Strike | None:
+        """Decide what befalls a good request to those destinations; ``None`` for nothing."""
         if not self._script and route not in self._struck:
             return None
         strike = Strike()
         for fault in _MODIFIERS:
-            self._modify(strike, fault, route, destination)
-        self._end(strike, route, destination)
+            self._modify(strike, fault, route, destinations)
+        self._end(strike, route, destinations)
         return strike
 
-    def _modify(self, strike: Strike, fault: Fault, route: Route, destination: str | None) -> None:
+    def _modify(self, strike: Strike, fault: Fault, route: Route, destinations: Sequence[str]) -> None:
         faults = self.faults
-        scripted = self._scripted(route, destination, (fault,))
+        scripted = self._scripted(route, destinations, (fault,))
         struck = scripted is not None or (route in self._struck and self._chance(faults.share(fault)))
         if not struck:
             return
@@ -201,8 +201,8 @@ class FaultPlan:
         else:
             strike.hidden = faults.late if scripted is None else scripted.hidden
 
-    def _end(self, strike: Strike, route: Route, destination: str | None) -> None:
-        scripted = self._scripted(route, destination, _ENDINGS)
+    def _end(self, strike: Strike, route: Route, destinations: Sequence[str]) -> None:
+        scripted = self._scripted(route, destinations, _ENDINGS)
         if scripted is not None:
             strike.ending, strike.status, strike.retry_after = scripted.ending, scripted.status, scripted.retry_after
             return
@@ -221,9 +221,10 @@ class FaultPlan:
                 return fault
         return None
 
-    def _scripted(self, route: Route, destination: str | None, kinds: Sequence[Fault]) -> Strike | None:
+    def _scripted(self, route: Route, destinations: Sequence[str], kinds: Sequence[Fault]) -> Strike | None:
         for entry in self._script:
-            if entry.fault in kinds and entry.route == route and entry.destination in {None, destination}:
+            meant = entry.destination is None or entry.destination in destinations
+            if meant and entry.fault in kinds and entry.route == route:
                 entry.times -= 1
                 if entry.times == 0:
                     self._script.remove(entry)

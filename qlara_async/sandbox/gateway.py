@@ -108,6 +108,7 @@ class Gateway:
         messages: what was accepted, in order; the last ``keep`` if that was limited.
         refusals: destination -> reasons of ``accepted: false``.
         outcomes: destination -> how its messages end.
+        credit: of the account, in euros. Messages do not use it up.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class Gateway:
         self.messages: deque[Accepted] = deque(maxlen=keep)
         self.refusals: dict[str, tuple[str, ...]] = {}
         self.outcomes: dict[str, DeliveryStatus] = {}
+        self.credit = 10.324
         self._clock = clock
         self._timeline = timeline
         self._courier = courier

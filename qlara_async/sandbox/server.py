@@ -143,7 +143,7 @@ class Sandbox:
 
     @property
     def requests(self) -> Counter[tuple[str, int]]:
-        """Answers by route (``"send"``, ``"status"``, ``"webhooks"``, ``"unknown"``) and HTTP status.
+        """Answers by route (``"send"``, ``"status"``, ``"webhooks"``, ``"credit"``, ``"unknown"``) and HTTP status.
 
         Status 0 is a request that got no answer, or only half of one.
         """
@@ -201,6 +201,15 @@ class Sandbox:
             raise ConfigurationError("api_keys is a sequence of at least one key")
         known = self._wire.meters
         self._wire.meters = {key: known.get(key) or Meter(self._rate_limit) for key in api_keys}
+
+    @property
+    def credit(self) -> float:
+        """The account's credit in euros; may be replaced. Messages do not use it up."""
+        return self._gateway.credit
+
+    @credit.setter
+    def credit(self, credit: float) -> None:
+        self._gateway.credit = credit
 
     @property
     def life(self) -> Life:

@@ -101,7 +101,7 @@ class Wire:
         checked = self._endpoints.check(call)
         if isinstance(checked, Reply):
             return checked
-        strike = self._plan.strike(call.endpoint.route, checked.destination)
+        strike = self._plan.strike(call.endpoint.route, checked.destinations)
         if strike is None:
             return checked.process(0.0)
         return await self._strike(checked, strike)

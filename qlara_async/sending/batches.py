@@ -1,0 +1,265 @@
+"""SMS that are sent at the same time share requests: the route of SMS Legacy."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Hashable, Sequence
+from typing import TypeAlias
+
+from ..clock import Timer
+from ..errors import (
+    DeliveryUnknownError,
+    MessageRejectedError,
+    QlaraError,
+    ServerError,
+    TransportError,
+    UndecodableAnswerError,
+)
+from ..models.answers import ChannelResult, Receipt
+from ..models.channel import Channel
+from ..models.message import Message, Sms
+from ..models.telemetry import RetryScheduled
+from ..protocol.absence import Presence
+from ..protocol.batch_answers import Judgement, Verdict, verdicts_of
+from ..protocol.batches import Gathering, Terms, batch_request, check_batchable, terms_of
+from ..protocol.redaction import scrub
+from .calls import CallOptions, Pursuit
+from .lookups import Finding
+from .sends import Sender
+
+__all__ = ["BatchingSender", "Ending"]
+
+Ending: TypeAlias = Receipt | QlaraError
+"""How one message of a batch ended."""
+
+_Waiting: TypeAlias = "tuple[Sms, Pursuit | None, asyncio.Future[Ending]]"
+
+
+class BatchingSender(Sender):
+    """A `Sender` whose SMS wait for each other for a moment and leave many in a request; others go as they always do.
+
+    A batch is sent when it is full, or when its first message has waited `flush_after` seconds. It costs one grant of
+    the limiter. Each message keeps its own id and its own end: where the answer, or its absence, leaves doubt about
+    some of them, those are looked up, all in one query, and only what is provably absent is sent again (guarantee G1).
+
+    Args:
+        sender: whose connections, look-ups and listeners it uses.
+        options: of all its requests.
+        batch: messages in a request at most.
+        flush_after: seconds the first message of a batch waits for others.
+    """
+
+    def __init__(self, sender: Sender, options: CallOptions, *, batch: int, flush_after: float) -> None:
+        super().__init__(sender._caller, sender._lookups, sender._clock)
+        self._listeners = sender._listeners
+        self._options = options
+        self._flush_after = flush_after
+        self._gathering: Gathering[_Waiting] = Gathering(batch)
+        self._timers: dict[Hashable, Timer] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def pursue(self, options: CallOptions, message: Message, pursuit: Pursuit | None = None) -> Receipt:
+        """Send a message as part of a batch; see `Sender.pursue`.
+
+        Raises:
+            InvalidMessageError: an SMS that this route cannot carry.
+        """
+        if not isinstance(message, Sms):
+            return await super().pursue(options, message, pursuit)
+        check_batchable(message)
+        ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+        self._gather(message, pursuit, ended)
+        ending = await ended
+        if isinstance(ending, QlaraError):
+            raise ending
+        return ending
+
+    async def close(self) -> None:
+        """Give up what has not been answered."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _gather(self, message: Sms, pursuit: Pursuit | None, ended: asyncio.Future[Ending]) -> None:
+        terms = terms_of(message)
+        batch = self._gathering.add(terms, (message, pursuit, ended))
+        if batch is not None:
+            timer = self._timers.pop(terms, None)
+            if timer is not None:
+                timer.cancel()
+            self._start(terms, batch)
+        elif terms not in self._timers:
+            due = self._clock.monotonic() + self._flush_after
+            self._timers[terms] = self._clock.call_at(due, lambda: self._flush(terms))
+
+    def _flush(self, terms: Terms) -> None:
+        del self._timers[terms]
+        self._start(terms, self._gathering.take(terms))
+
+    def _start(self, terms: Terms, batch: list[_Waiting]) -> None:
+        task = asyncio.create_task(self._carry(terms, batch))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _carry(self, terms: Terms, batch: list[_Waiting]) -> None:
+        """Send a batch and tell all who wait for it."""
+        wanted = [waiting for waiting in batch if not waiting[2].done()]  # a cancelled send is not sent
+        pursuit = Pursuit()
+        try:
+            endings = await self.send_batch(self._options, [message for message, _, _ in wanted], terms, pursuit)
+            _share(pursuit, wanted)
+            for (_, _, ended), ending in zip(wanted, endings, strict=True):
+                if not ended.done():
+                    ended.set_result(ending)
+        except Exception as error:  # a mistake: who waits must not wait for ever
+            for _, _, ended in wanted:
+                if not ended.done():
+                    ended.set_exception(error)
+        finally:
+            for _, _, ended in wanted:
+                ended.cancel()
+
+    async def send_batch(
+        self, options: CallOptions, messages: Sequence[Sms], terms: Terms, pursuit: Pursuit
+    ) -> list[Ending]:
+        """Send messages in one request, again only those provably absent; return how each ended, in their order."""
+        endings: list[Ending | None] = [None] * len(messages)
+        left = list(range(len(messages)))
+        while left:
+            batch = [messages[place] for place in left]
+            doubt, found = await self._attempt(options, batch, terms, pursuit)
+            for place, ending in zip(left, found, strict=True):
+                endings[place] = ending
+            left = [place for place in left if endings[place] is None]
+            if left and doubt is not None:
+                found = await self._look_up(doubt, [messages[place] for place in left], options, pursuit)
+                for place, ending in zip(left, found, strict=True):
+                    endings[place] = ending
+                left = [place for place in left if endings[place] is None]
+        return [self._told(message, ending) for message, ending in zip(messages, endings, strict=True) if ending]
+
+    def _told(self, message: Sms, ending: Ending) -> Ending:
+        return ending if isinstance(ending, QlaraError) else self.accepted(message, ending)
+
+    async def _attempt(
+        self, options: CallOptions, batch: Sequence[Sms], terms: Terms, pursuit: Pursuit
+    ) -> tuple[QlaraError | None, list[Ending | None]]:
+        """Make a request; return what doubt it leaves, and the endings of those messages that have one."""
+        recipients = {_id_of(message): message.destination for message in batch}
+        try:
+            response = await self._caller.call(batch_request(batch, terms), options, pursuit)
+            verdicts = verdicts_of(response, recipients)
+        except (TransportError, ServerError, UndecodableAnswerError) as error:
+            if not (isinstance(error, TransportError) and error.sent == "no"):
+                return error, [None] * len(batch)
+            return None, [_of(error, message) for message in batch]
+        except QlaraError as error:
+            return None, [_of(error, message) for message in batch]
+        body, attempts = response.body, pursuit.attempts
+        endings = [_ending(message, verdicts[_id_of(message)], body, attempts) for message in batch]
+        accepted = [ending.message_id for ending in endings if isinstance(ending, Receipt)]
+        for message_id in (*accepted[:1], *accepted[-1:]):
+            self._lookups.remember(Channel.SMS, message_id)
+        doubt = UndecodableAnswerError(
+            "the answer does not say what became of the message", status=response.status, body=body
+        )
+        return doubt, endings
+
+    async def _look_up(
+        self, doubt: QlaraError, messages: Sequence[Sms], options: CallOptions, pursuit: Pursuit
+    ) -> list[Ending | None]:
+        """Return what became of messages in doubt; ``None`` for those to be sent again."""
+        now = self._clock.monotonic()
+        patience = options.retry.max_elapsed - pursuit.elapsed(now)
+        findings = await asyncio.gather(
+            *(
+                self._lookups.find(_id_of(message), Channel.SMS, options, patience=patience, ended=now)
+                for message in messages
+            )
+        )
+        exhausted = pursuit.attempts >= options.retry.max_attempts
+        exhausted = exhausted or pursuit.elapsed(self._clock.monotonic()) > options.retry.max_elapsed
+        endings = [
+            self._cleared_up(message, finding, doubt, pursuit, exhausted=exhausted)
+            for message, finding in zip(messages, findings, strict=True)
+        ]
+        if None in endings:
+            kind = type(doubt).__name__
+            self._caller.tell(RetryScheduled(attempt=pursuit.attempts, delay=0.0, reason="absent", error=kind))
+        return endings
+
+    def _cleared_up(
+        self, message: Sms, finding: Finding, doubt: QlaraError, pursuit: Pursuit, *, exhausted: bool
+    ) -> Ending | None:
+        message_id, attempts = _id_of(message), pursuit.attempts
+        if finding.status is not None:
+            self._lookups.remember(Channel.SMS, message_id)
+            return Receipt(
+                message_id=message_id,
+                channel=Channel.SMS,
+                simulation=message.simulation,
+                attempts=attempts,
+                looked_up=True,
+                raw=finding.status.raw,
+            )
+        if finding.presence is Presence.OPEN:
+            text = "the message may have been accepted: look its id up before sending it again"
+            unknown = DeliveryUnknownError(text, attempts=attempts, message_id=message_id)
+            unknown.__cause__ = doubt
+            return unknown
+        if not exhausted:
+            return None
+        ending = _of(doubt, message)
+        if isinstance(ending, TransportError):
+            ending.sent = "no"  # by the rule of absence
+        return ending
+
+
+def _ending(message: Sms, verdict: Verdict, body: bytes, attempts: int) -> Ending | None:
+    if verdict.judgement is Judgement.ACCEPTED:
+        results: dict[str, ChannelResult] = {} if verdict.result is None else {Channel.SMS.value: verdict.result}
+        return Receipt(
+            message_id=_id_of(message),
+            channel=Channel.SMS,
+            results=results,
+            simulation=message.simulation,
+            attempts=attempts,
+            raw=body,
+        )
+    if verdict.judgement is Judgement.OPEN:
+        return None
+    private = (message.destination, message.sender, message.body, *(message.placeholders or {}).values())
+    reasons = () if verdict.result is None else verdict.result.reasons
+    return MessageRejectedError(
+        reasons=[scrub(reason, private) for reason in reasons],
+        message_id=message.message_id,
+        attempts=attempts,
+        body=body,
+    )
+
+
+def _of(error: QlaraError, message: Sms) -> QlaraError:
+    """The error of a whole request, as that of one of its messages."""
+    own = copy.copy(error)
+    if hasattr(own, "message_id"):
+        own.message_id = message.message_id
+    return own
+
+
+def _share(pursuit: Pursuit, batch: Sequence[_Waiting]) -> None:
+    """Tell each message's pursuit of the attempts, and the first one's of the grants too: they are counted once."""
+    for place, (_, own, _) in enumerate(batch):
+        if own is None:
+            continue
+        own.attempts = pursuit.attempts
+        if place == 0:
+            own.first_grant, own.last_grant = pursuit.first_grant, pursuit.last_grant
+
+
+def _id_of(message: Sms) -> str:
+    return message.message_id or ""
