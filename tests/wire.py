@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Self
 
 ACCEPT = (
     b'{"messageId":"x","simulation":false,"results":{"sms":{"accepted":true,"unicode":false,"parts":1,"reasons":[]}}}'
@@ -77,6 +78,8 @@ class WireGateway:
     seen: list[Seen] = field(default_factory=list)
     connections: int = 0
     open_connections: int = 0
+    hang_ups: int = 0
+    """Connections still to be closed before anything is read of them."""
 
     @property
     def url(self) -> str:
@@ -88,7 +91,7 @@ class WireGateway:
         bodies = [json.loads(request.body) for request in self.seen if request.method == "POST"]
         return Counter(body["messageId"] for body in bodies if "messageId" in body)
 
-    async def __aenter__(self) -> WireGateway:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self._port: int = self._server.sockets[0].getsockname()[1]
         self._tasks: set[asyncio.Task[None]] = set()
@@ -109,6 +112,9 @@ class WireGateway:
         self.connections += 1
         self.open_connections += 1
         try:
+            if self.hang_ups:
+                self.hang_ups -= 1
+                return
             while await self._one(reader, writer):
                 pass
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
