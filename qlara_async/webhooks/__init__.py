@@ -11,6 +11,7 @@ from .exchange import Answer, Head
 from .inbox import Inbox
 from .inbox.memory import MemoryInbox
 from .inbox.sqlite import DeadLetter, Quarantined, SqliteInbox
+from .middleware import CallNext, Middleware
 from .order import OrderBy
 from .receiver import Stats, WebhookReceiver
 from .router import Router
@@ -20,6 +21,7 @@ __all__ = [
     "Answer",
     "Auth",
     "BasicAuth",
+    "CallNext",
     "Context",
     "DeadLetter",
     "Delivery",
@@ -31,6 +33,7 @@ __all__ = [
     "IpAllowList",
     "Media",
     "MemoryInbox",
+    "Middleware",
     "OrderBy",
     "Quarantined",
     "Read",

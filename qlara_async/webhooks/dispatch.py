@@ -17,6 +17,7 @@ from ..loggers import webhooks_logger
 from ..models.events import Event
 from .context import Context
 from .inbox import Inbox, Matcher, Work
+from .middleware import Middleware, chain
 from .router import Registration, Router
 from .time_limit import GRACE, TimeLimit
 
@@ -53,6 +54,7 @@ class Dispatcher:
         handled: runs that ended well.
         failed: runs that raised.
         application: what handlers see as ``ctx.app``.
+        outer: what wraps whole runs.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Dispatcher:
         self.handled = 0
         self.failed = 0
         self.application: web.Application | None = None
+        self.outer: list[Middleware] = []
 
     def set_hook(self, hook: _H) -> _H:
         """Let failures be told to ``hook`` instead of logged."""
@@ -168,10 +171,22 @@ class Dispatcher:
         return None
 
     def _call(self, registration: Registration, work: Work, worker: asyncio.Task[Any] | None) -> Awaitable[object]:
-        if registration.takes_context:
-            run = registration.handler(work.event, self._context(work))
-        else:
-            run = registration.handler(work.event)
+        if self.outer:
+            last = partial(self._begin, registration, work, worker)
+            return chain(self.outer, last)(work.event, self._context(work))
+        return self._begin(
+            registration, work, worker, work.event, self._context(work) if registration.takes_context else None
+        )
+
+    def _begin(
+        self,
+        registration: Registration,
+        work: Work,
+        worker: asyncio.Task[Any] | None,
+        event: Event,
+        context: Context | None,
+    ) -> Awaitable[object]:
+        run = registration.handler(event, context) if registration.takes_context else registration.handler(event)
         seconds = self._timeout if registration.timeout is None else registration.timeout
         return run if seconds == math.inf else self._within(seconds, run, work, worker)
 

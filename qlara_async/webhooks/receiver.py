@@ -23,14 +23,16 @@ from .dispatch import Dispatcher
 from .exchange import Answer, Head, Headers
 from .inbox import Inbox
 from .intake import Intake, Phase
+from .middleware import Middleware
 from .order import OrderBy, lane_of
-from .router import Router
+from .router import Router, check_middleware
 
 if TYPE_CHECKING:
     from ..client import QlaraClient
 
 __all__ = ["Stats", "WebhookReceiver"]
 
+_Middleware = TypeVar("_Middleware", bound=Middleware)
 _H = TypeVar("_H", bound=Callable[[BaseException, Event, str], object])
 
 
@@ -240,6 +242,19 @@ class WebhookReceiver(Router):
         await self._intake.quiet()
         await self._inbox.idle()
         await self._dispatcher.idle()
+
+    def outer_middleware(self, function: _Middleware) -> _Middleware:
+        """Wrap the whole run of every handler, its time limit included: ``@receiver.outer_middleware``.
+
+        It sees how the run ends, ``HandlerTimeout`` included, and its own time is not limited: keep it short. The first
+        registered is the outermost. See ``Middleware``, and ``middleware`` for what is to be within the limit.
+
+        Raises:
+            ConfigurationError: it is not ``async``.
+        """
+        check_middleware(function)
+        self._dispatcher.outer.append(function)
+        return function
 
     def on_dead(self, hook: _H) -> _H:
         """Call ``hook(exception, event, handler_name)`` when the last attempt of a handler has failed.

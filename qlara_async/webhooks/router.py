@@ -12,6 +12,7 @@ from ..errors import ConfigurationError
 from ..loggers import webhooks_logger
 from ..models.events import Delivery, Event, Inbound, Read, UnknownEvent
 from .context import Context
+from .middleware import CallNext, Middleware, chain
 
 __all__ = ["Registration", "Router"]
 
@@ -23,6 +24,8 @@ _DeliveryHandler = TypeVar("_DeliveryHandler", bound=_Handler[Delivery])
 _ReadHandler = TypeVar("_ReadHandler", bound=_Handler[Read])
 _InboundHandler = TypeVar("_InboundHandler", bound=_Handler[Inbound])
 _UnknownHandler = TypeVar("_UnknownHandler", bound=_Handler[UnknownEvent])
+
+_Middleware = TypeVar("_Middleware", bound=Middleware)
 
 PredicateFailed: TypeAlias = Callable[[BaseException, Event, str], object]
 
@@ -62,6 +65,7 @@ class Router:
 
     def __init__(self) -> None:
         self._own: dict[type[Event], list[Registration]] = {}
+        self._middlewares: list[Middleware] = []
         self._included: list[Router] = []
         self._includers: list[Router] = []
         self._plan: _Plan | None = None
@@ -136,13 +140,27 @@ class Router:
         """Register a handler of events that could not be named or decoded; see ``on_delivery``."""
         return self._registrar(UnknownEvent, predicate, name, timeout=timeout, concurrency=concurrency)
 
+    def middleware(self, function: _Middleware) -> _Middleware:
+        """Wrap the handlers of this router and of those it includes: ``@router.middleware``; see ``Middleware``.
+
+        It runs within the handler's time limit, after the predicates. The first registered is the outermost, and those
+        of an including router are around those of the router it includes.
+
+        Raises:
+            ConfigurationError: it is not ``async``.
+        """
+        check_middleware(function)
+        self._middlewares.append(function)
+        self._changed()
+        return function
+
     def include(self, router: Router) -> None:
         """Add another router's handlers after this one's, those it gets later included.
 
         Raises:
             ConfigurationError: it is this router, includes it, or is included already.
         """
-        if any(inner is self for inner in router._walk()):
+        if any(inner is self for inner, _ in router._walk()):
             raise ConfigurationError("a router cannot include itself, directly or through others")
         if any(inner is router for inner in self._included):
             raise ConfigurationError("this router is included already")
@@ -221,10 +239,11 @@ class Router:
 
         return register
 
-    def _walk(self) -> Iterator[Router]:
-        yield self
+    def _walk(self, around: tuple[Middleware, ...] = ()) -> Iterator[tuple[Router, tuple[Middleware, ...]]]:
+        around = (*around, *self._middlewares)
+        yield self, around
         for router in self._included:
-            yield from router._walk()
+            yield from router._walk(around)
 
     def _changed(self) -> None:
         self._plan = None
@@ -237,18 +256,23 @@ class Router:
 
 
 class _Plan:
-    """The tree laid out flat, each router once, each handler under a name of its own."""
+    """The tree laid out flat, each router once, each handler under a name of its own and in its middlewares."""
 
     __slots__ = ("by_name", "by_type", "limits", "twice")
 
-    def __init__(self, routers: Iterator[Router]) -> None:
+    def __init__(self, routers: Iterator[tuple[Router, tuple[Middleware, ...]]]) -> None:
         self.by_name: dict[str, Registration] = {}
         self.by_type: dict[type[Event], list[Registration]] = {}
         self.limits: dict[str, int] = {}
         self.twice: list[str] = []
-        for router in {id(router): router for router in routers}.values():
+        seen: set[Router] = set()
+        for router, middlewares in routers:
+            if router in seen:
+                continue
+            seen.add(router)
             for kind, registrations in router._own.items():
-                self.by_type.setdefault(kind, []).extend(map(self._named, registrations))
+                wrapped = (_wrapped(registration, middlewares) for registration in registrations)
+                self.by_type.setdefault(kind, []).extend(map(self._named, wrapped))
 
     def _named(self, registration: Registration) -> Registration:
         name, count = registration.name, 1
@@ -265,6 +289,20 @@ class _Plan:
         if registration.concurrency is not None:
             self.limits[name] = registration.concurrency
         return registration
+
+
+def check_middleware(function: object) -> None:
+    """Refuse what is no middleware. Raises ``ConfigurationError``."""
+    if not callable(function) or not _is_async(function):
+        raise ConfigurationError("a middleware is an async function: `async def middleware(event, ctx, call_next)`")
+
+
+def _wrapped(registration: Registration, middlewares: tuple[Middleware, ...]) -> Registration:
+    if not middlewares:
+        return registration
+    handler = registration.handler
+    last: CallNext = handler if registration.takes_context else lambda event, _: handler(event)
+    return msgspec.structs.replace(registration, handler=chain(middlewares, last), takes_context=True)
 
 
 def _wants(registration: Registration, event: Event, failed: PredicateFailed) -> bool:
