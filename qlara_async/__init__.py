@@ -30,6 +30,8 @@ from .sending.gates import Gate
 
 if TYPE_CHECKING:
     from .bulk.journal import Journal
+    from .consent import SuppressionList
+    from .conversations import Conversations
     from .models.contacts import Contact, ContactList
     from .models.record import Record
     from .resources.listing import Listing, Page
@@ -45,6 +47,7 @@ __all__ = [
     "ClientEvent",
     "Contact",
     "ContactList",
+    "Conversations",
     "DeliveryStatus",
     "DeliveryTracker",
     "FallbackRcs",
@@ -75,6 +78,7 @@ __all__ = [
     "Segments",
     "Sms",
     "StatusChange",
+    "SuppressionList",
     "Timeouts",
     "WhatsApp",
     "WhatsAppTemplate",
@@ -84,12 +88,14 @@ __all__ = [
 _LAZY = {
     "Contact": "qlara_async.models.contacts",
     "ContactList": "qlara_async.models.contacts",
+    "Conversations": "qlara_async.conversations",
     "DeliveryTracker": "qlara_async.tracking",
     "Journal": "qlara_async.bulk.journal",
     "Listing": "qlara_async.resources.listing",
     "Page": "qlara_async.resources.listing",
     "Record": "qlara_async.models.record",
     "StatusChange": "qlara_async.tracking",
+    "SuppressionList": "qlara_async.consent",
 }
 """What brings SQLite, or a receiver, or belongs to one resource is imported when it is asked for."""
 

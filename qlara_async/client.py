@@ -22,6 +22,7 @@ from .bulk.outcome import OnUnknown, SmsRoute
 from .clock import Clock, SystemClock
 from .errors import ConfigurationError
 from .limiter import Limiter
+from .loggers import client_logger
 from .models.answers import Answer, Receipt
 from .models.message import Message, Rcs, Sms, WhatsApp
 from .models.options import Priority, RateLimit, RetryPolicy, Timeouts
@@ -36,10 +37,13 @@ from .sending.gates import Gate
 from .sending.keys import KeyRing, all_credentials, limiters_for
 from .sending.lookups import Lookups
 from .sending.sends import ReceiptListener, Sender
+from .sending.test_mode import AllowedDestinations
 from .transport import Credentials, Transport
 
 if TYPE_CHECKING:
     from .bulk.journalled import JournalledDelivery
+    from .consent import SuppressionList
+    from .conversations import Conversations, OutsideWindow
 
 __all__ = ["DEFAULT_BASE_URL", "QlaraClient"]
 
@@ -70,7 +74,13 @@ class QlaraClient(Catalogue):
         timeouts: of one attempt.
         retry: how long a send is pursued.
         on_event: called with every `ClientEvent`, synchronously: keep it short. What it raises is logged and ignored.
-        gates: asked before every send, bulk included, in this order; see `Gate`.
+        suppression: who is not to be written to; checked before every send.
+        conversations: who wrote when: free-form WhatsApp messages are sent only within 24 hours of it.
+        outside_window: what becomes of the others: ``"refuse"``, a template that is sent instead, a function of the
+            message that returns one, or ``"send"``. See `qlara_async.conversations.OutsideWindow`.
+        simulation: make every message a dry run.
+        only_destinations: the only numbers that are sent to, as ``+39…``; with ``*`` at the end, all that begin so.
+        gates: checks of your own, asked before every send, bulk included, after those above; see `Gate`.
         session: an ``aiohttp.ClientSession`` to use; it is not closed with the client.
         connector: an aiohttp connector to use; it is not closed with the client.
         proxy: URL of an HTTP proxy.
@@ -93,6 +103,11 @@ class QlaraClient(Catalogue):
         timeouts: Timeouts = Timeouts(),
         retry: RetryPolicy = RetryPolicy(),
         on_event: EventHook | None = None,
+        suppression: SuppressionList | None = None,
+        conversations: Conversations | None = None,
+        outside_window: OutsideWindow = "refuse",
+        simulation: bool = False,
+        only_destinations: Iterable[str] | None = None,
         gates: Sequence[Gate] = (),
         session: aiohttp.ClientSession | None = None,
         connector: aiohttp.BaseConnector | None = None,
@@ -102,7 +117,8 @@ class QlaraClient(Catalogue):
         random: Callable[[], float] = random_module.random,
     ) -> None:
         credentials = all_credentials(api_key, basic_auth)
-        options = CallOptions(timeouts=timeouts, retry=retry, gates=tuple(gates))
+        if conversations is None and outside_window != "refuse":
+            raise ConfigurationError("outside_window needs conversations=, which knows who wrote when")
         if on_event is not None and inspect.iscoroutinefunction(on_event):
             raise ConfigurationError("on_event is called synchronously: it must not be async")
         if limiter is not None and rate_limit is not RateLimit.PRODUCTION:
@@ -131,7 +147,18 @@ class QlaraClient(Catalogue):
         )
         self._lookups = Lookups(self._caller, self._clock)
         self._sender = Sender(self._caller, self._lookups, self._clock)
-        self._use(options)
+        window = None if conversations is None else _window(conversations, outside_window, self._clock)
+        allowed = None if only_destinations is None else AllowedDestinations(only_destinations)
+        self._use(
+            CallOptions(
+                timeouts=timeouts,
+                retry=retry,
+                gates=tuple(gate for gate in (allowed, suppression, window, *gates) if gate is not None),
+                simulation=simulation,
+            )
+        )
+        if simulation or allowed is not None:
+            client_logger.warning("this client is in test mode: %s", _test_mode(simulation, allowed is not None))
 
     def _use(self, options: CallOptions) -> None:
         self._options = options
@@ -144,10 +171,12 @@ class QlaraClient(Catalogue):
 
     @classmethod
     def from_env(cls, **options: Any) -> Self:
-        """Make a client from ``QLARA_API_KEY`` and, if set, ``QLARA_BASE_URL``; `options` are the constructor's.
+        """Make a client from ``QLARA_API_KEY`` and, if set, ``QLARA_BASE_URL`` and ``QLARA_SIMULATION`` (``1``, ``0``).
+
+        `options` are the constructor's, and go before.
 
         Raises:
-            ConfigurationError: ``QLARA_API_KEY`` is not set.
+            ConfigurationError: ``QLARA_API_KEY`` is not set, or ``QLARA_SIMULATION`` is something else.
         """
         api_key = os.environ.get("QLARA_API_KEY")
         if not api_key:
@@ -155,6 +184,10 @@ class QlaraClient(Catalogue):
         base_url = os.environ.get("QLARA_BASE_URL")
         if base_url:
             options.setdefault("base_url", base_url)
+        simulation = os.environ.get("QLARA_SIMULATION") or "0"
+        if simulation not in {"0", "1"}:
+            raise ConfigurationError("QLARA_SIMULATION is 1 for dry runs only, or 0")
+        options.setdefault("simulation", simulation == "1")
         return cls(api_key, **options)
 
     def with_options(
@@ -163,14 +196,20 @@ class QlaraClient(Catalogue):
         timeouts: Timeouts | None = None,
         retry: RetryPolicy | None = None,
         priority: Priority | None = None,
+        outside_window: OutsideWindow | None = None,
     ) -> Self:
         """Return a view of this client with other options for its calls.
 
         It shares connections, limiter and lifetime with this one: closing either closes both.
+
+        Raises:
+            ConfigurationError: `outside_window` is given, and the client has no conversations.
         """
         view = copy.copy(self)
         given = {"timeouts": timeouts, "retry": retry, "priority": priority}
-        changed = {name: option for name, option in given.items() if option is not None}
+        changed: dict[str, Any] = {name: option for name, option in given.items() if option is not None}
+        if outside_window is not None:
+            changed["gates"] = _with_outside_window(self._options.gates, outside_window)
         view._use(msgspec.structs.replace(self._options, **changed))
         return view
 
@@ -215,10 +254,14 @@ class QlaraClient(Catalogue):
     def __repr__(self) -> str:
         return f"QlaraClient({'closed' if self._transport.closed else 'open'}, {self.limiter!r})"
 
-    async def send(self, message: Message) -> Receipt:
+    async def send(self, message: Message, *, outside_window: OutsideWindow | None = None) -> Receipt:
         """Send one message. Its ``message_id`` is minted and fixed before the first attempt, if you gave none.
 
         A send that ended in doubt is looked up. Sending the same object again sends the same id again.
+
+        Args:
+            message: what to send.
+            outside_window: for this message, instead of the client's own.
 
         Raises:
             NotSentError: a check before the send refused it. DeliveryUnknownError: the message may have been accepted,
@@ -226,6 +269,8 @@ class QlaraClient(Catalogue):
             ``accepted: false``. ApiError: the gateway refused it: one class for each documented status.
             ConnectionFailed, RequestTimeout: it provably did not reach the gateway within the retry policy.
         """
+        if outside_window is not None:
+            return await self.with_options(outside_window=outside_window).send(message)
         return await self._sender.send(self._options, message)
 
     def on_receipt(self, listener: ReceiptListener) -> Callable[[], None]:
@@ -347,3 +392,23 @@ class QlaraClient(Catalogue):
         response = await self._caller.call(request, self._options)
         headers = {name.lower(): value for name, value in response.headers.items()}
         return Answer(status=response.status, headers=headers, body=response.body)
+
+
+def _window(conversations: Conversations, outside: OutsideWindow, clock: Clock) -> Gate:
+    from .conversations import WindowGate  # noqa: PLC0415 — SQLite is for those who use it
+
+    return WindowGate(conversations, outside, clock)
+
+
+def _with_outside_window(gates: tuple[Gate, ...], outside: OutsideWindow) -> tuple[Gate, ...]:
+    from .conversations import WindowGate  # noqa: PLC0415
+
+    if not any(isinstance(gate, WindowGate) for gate in gates):
+        raise ConfigurationError("outside_window needs a client with conversations=, which knows who wrote when")
+    return tuple(gate.with_outside(outside) if isinstance(gate, WindowGate) else gate for gate in gates)
+
+
+def _test_mode(simulation: bool, only_some: bool) -> str:
+    dry = "every message is a dry run (simulation)" if simulation else ""
+    few = "only those in only_destinations are sent to" if only_some else ""
+    return " and ".join(filter(None, (dry, few)))

@@ -28,6 +28,7 @@
     │   ├── DestinationNotAllowedError       the client has `only_destinations`, and the recipient is none of them
     │   ├── OutsideWindowError               free-form WhatsApp, and the customer has not written for 24 hours
     │   └── SuppressedError                  the recipient is on the suppression list
+    ├── StoreError                           a suppression list or the conversations cannot be read or written
     ├── MessageRejectedError                 a 2xx answer with `accepted: false`; `.reasons`
     ├── UndecodableAnswerError               a 2xx answer that is not what the API documents
     └── ApiError                             an HTTP error; `.status`, `.code`, `.detail`, `.retry_after`
@@ -91,6 +92,7 @@ __all__ = [
     "ServerError",
     "StatusTimeout",
     "StatusUnreachableError",
+    "StoreError",
     "SuppressedError",
     "TrackingError",
     "TrackingStoreError",
@@ -369,6 +371,13 @@ class SuppressedError(NotSentError):
         message_id: str | None = None,
     ) -> None:
         super().__init__(text, reason=reason, message_id=message_id)
+
+
+class StoreError(QlaraError):
+    """A suppression list or the conversations cannot be used: the file is locked, damaged, full, or something else.
+
+    A send that cannot be checked is not made.
+    """
 
 
 class MessageRejectedError(QlaraError):

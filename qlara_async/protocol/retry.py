@@ -1,8 +1,9 @@
 """Whether a request may be repeated, and when: the rule of guarantees G1 and G3, as a pure function.
 
 A send is repeated only when the last attempt provably did not reach the gateway, or the gateway's rate limit refused
-it (what its key check refused is repeated with another key, by `sending.keys`, if there is one). Any other ending may have been an acceptance. Requests that are safe to repeat by HTTP's own rules (RFC 9110
-§9.2.2) are also repeated after a broken connection, a time-out or a 5xx.
+it (what its key check refused is repeated with another key, by `sending.keys`, if there is one). Any other ending may
+have been an acceptance. Requests that are safe to repeat by HTTP's own rules (RFC 9110 §9.2.2) are also repeated after
+a broken connection, a time-out or a 5xx.
 """
 
 from __future__ import annotations

@@ -46,7 +46,12 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
     simulation: bool = False
 
     def __post_init__(self) -> None:
-        for name, kind in (("timeouts", Timeouts), ("retry", RetryPolicy), ("priority", Priority)):
+        for name, kind in (
+            ("timeouts", Timeouts),
+            ("retry", RetryPolicy),
+            ("priority", Priority),
+            ("simulation", bool),
+        ):
             if not isinstance(getattr(self, name), kind):
                 raise ConfigurationError(f"{name} must be a {kind.__name__}")
 

@@ -1,0 +1,8 @@
+"""Consent: who is not to be written to, and what is forgotten of whom."""
+
+from __future__ import annotations
+
+from .exchange import BadRow, Entry, ImportReport
+from .suppression import SuppressionList
+
+__all__ = ["BadRow", "Entry", "ImportReport", "SuppressionList"]

@@ -1,0 +1,171 @@
+"""A small SQLite database of ours: in memory, or in a file whose disk the event loop never waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from .errors import StoreError
+
+__all__ = ["Format", "SqliteFile"]
+
+_T = TypeVar("_T")
+
+_BUSY_TIMEOUT = 5.0
+_CACHE_KIB = 65_536  # an upper bound: it is taken as pages are read
+
+
+class Format(msgspec.Struct, frozen=True):
+    """What a kind of file is.
+
+    Attributes:
+        what: its name in errors, as ``"suppression list"``.
+        application_id: its mark in the file's header.
+        tables: the statements that make its tables.
+        version: of the tables.
+    """
+
+    what: str
+    application_id: int
+    tables: str
+    version: int = 1
+
+
+class SqliteFile:
+    """One connection, opened at first use, on a thread of its own; in memory, on the caller's.
+
+    Several processes may have the file open (WAL, ``synchronous=FULL``). It belongs to no event loop.
+
+    Args:
+        path: of the file, made if there is none; ``None`` is memory.
+        form: the kind of file.
+    """
+
+    def __init__(self, path: str | PathLike[str] | None, form: Format) -> None:
+        self._path = None if path is None else Path(path).absolute()
+        self._format = form
+        self._db: sqlite3.Connection | None = None
+        self._thread: ThreadPoolExecutor | None = None
+
+    def __del__(self) -> None:
+        self._close()
+
+    @property
+    def path(self) -> Path | None:
+        """The file, if it is one."""
+        return self._path
+
+    @property
+    def name(self) -> str:
+        """What to call it in a report."""
+        return f"{self._format.what} {'in memory' if self._path is None else self._path.name}"
+
+    async def read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Ask `work` of the connection: in memory at once, else on the thread.
+
+        Raises:
+            StoreError: the file is none of ours, or cannot be read.
+        """
+        return await self._on_thread(partial(self._guarded, work))
+
+    async def write(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Do `work` in a transaction, which is on the disk when this returns.
+
+        Cancelling the call does not take back what `work` does.
+
+        Raises:
+            StoreError: nothing was written.
+        """
+        return await self._on_thread(partial(self._guarded, partial(_transaction, work=work)))
+
+    async def scrub(self) -> bool:
+        """Leave no byte of what was deleted in the file. Return whether that is so.
+
+        It is not while another process reads the file: then parts of it stay in the write-ahead log.
+
+        Raises:
+            StoreError: the file cannot be written.
+        """
+        return self._path is None or await self._on_thread(partial(self._guarded, scrub))
+
+    async def aclose(self) -> None:
+        """Close the file, after all that was asked. What is in memory is kept; using the file again reopens it."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            await asyncio.get_running_loop().run_in_executor(thread, self._close)
+            thread.shutdown(wait=False)
+
+    async def _on_thread(self, work: Callable[[], _T]) -> _T:
+        if self._path is None:
+            return work()
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="qlara-store")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _guarded(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        try:
+            if self._db is None:
+                self._db = self._opened()
+            return work(self._db)
+        except sqlite3.Error as error:
+            reason = getattr(error, "sqlite_errorname", "") or type(error).__name__
+            raise StoreError(f"the {self.name} cannot be used: {reason}") from error
+
+    def _opened(self) -> sqlite3.Connection:
+        name = ":memory:" if self._path is None else self._path
+        db = sqlite3.connect(name, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA secure_delete = ON")
+            db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            _transaction(db, self._check_or_create)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _check_or_create(self, db: sqlite3.Connection) -> None:
+        form = self._format
+        ((application,),) = db.execute("PRAGMA application_id")
+        ((version,),) = db.execute("PRAGMA user_version")
+        ((tables,),) = db.execute("SELECT count(*) FROM sqlite_schema")
+        if application == 0 and tables == 0:
+            for statement in form.tables.split(";"):
+                db.execute(statement)
+            db.execute(f"PRAGMA application_id = {form.application_id}")
+            db.execute(f"PRAGMA user_version = {form.version}")
+        elif (application, version) != (form.application_id, form.version):
+            raise StoreError(f"the file is no {form.what} of this version: it was left as it is; give another path")
+
+    def _close(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            db.close()
+
+
+def _transaction(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], _T]) -> _T:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        result = work(db)
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+    return result
+
+
+def scrub(db: sqlite3.Connection) -> bool:
+    """Rewrite the file without its free pages, and empty the write-ahead log; return whether the log is empty."""
+    db.execute("VACUUM")
+    ((busy, _, _),) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return not busy
