@@ -18,12 +18,12 @@ from ..models.text import render
 from .encoding import timestamp
 from .requests import Request
 
-__all__ = ["MAX_ID_LENGTH", "Gathering", "Terms", "batch_request", "check_batchable", "terms_of"]
+__all__ = ["LEGACY_SEND_PATH", "MAX_ID_LENGTH", "Gathering", "Terms", "batch_request", "check_batchable", "terms_of"]
 
 MAX_ID_LENGTH = 64
 """Characters of an id: ``maxIdLen`` of the API page, at its default."""
 
-_SEND_PATH = "/services/sms/send"
+LEGACY_SEND_PATH = "/services/sms/send"
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 _T = TypeVar("_T")
 
@@ -91,7 +91,7 @@ def batch_request(messages: Sequence[Sms], terms: Terms) -> Request:
             entry = entries[key] = _Entry([], [], message.sender, text, message.udh_data, scheduling)
         entry.destinations.append(message.destination)
         entry.ids.append(message.message_id or "")
-    return Request(method="POST", path=_SEND_PATH, body=_ENCODER.encode(_Send(list(entries.values()), *terms)))
+    return Request(method="POST", path=LEGACY_SEND_PATH, body=_ENCODER.encode(_Send(list(entries.values()), *terms)))
 
 
 class Gathering(Generic[_T]):

@@ -20,7 +20,10 @@ from .encoding import encode_message
 from .redaction import scrub
 
 __all__ = [
+    "CALLBACK_PATH",
     "REPEATABLE",
+    "SEND_PATHS",
+    "STATUS_PATH",
     "Request",
     "callback_request",
     "check_base_url",
@@ -30,13 +33,13 @@ __all__ = [
     "statuses_requests",
 ]
 
-_SEND_PATHS = {
+SEND_PATHS = {
     Channel.SMS: "/message-server/sms/send",
     Channel.RCS: "/message-server/rcs/send",
     Channel.WHATSAPP: "/message-server/whatsapp/send",
 }
-_STATUS_PATH = "/partner-gateway/v1/messages/status"
-_CALLBACK_PATH = "/partner-gateway/v1/webhooks/delivery-status"
+STATUS_PATH = "/partner-gateway/v1/messages/status"
+CALLBACK_PATH = "/partner-gateway/v1/webhooks/delivery-status"
 
 # The API sets no hard cap on `ids` and advises "a few hundred"; proxies answer 414 from about 8,000 characters.
 _MAX_IDS = 200
@@ -78,7 +81,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 def send_request(message: Message) -> Request:
     """Build the send of `message`, whose ``message_id`` must be fixed (`fix_message_id`)."""
     return Request(
-        method="POST", path=_SEND_PATHS[message.channel], body=encode_message(message), message_id=message.message_id
+        method="POST", path=SEND_PATHS[message.channel], body=encode_message(message), message_id=message.message_id
     )
 
 
@@ -88,7 +91,7 @@ def status_request(message_id: str, channel: Channel) -> Request:
         raise ConfigurationError("a message id is needed to ask for a status")
     return Request(
         method="GET",
-        path=f"{_STATUS_PATH}/{quote(message_id, safe='')}",
+        path=f"{STATUS_PATH}/{quote(message_id, safe='')}",
         query=f"channel={channel.value}",
         repeatable=True,
     )
@@ -110,7 +113,7 @@ def statuses_requests(
         ids = ",".join(quote(message_id, safe="") for message_id in batch)
         yield (
             batch,
-            Request(method="GET", path=_STATUS_PATH, query=f"ids={ids}&channel={channel.value}", repeatable=True),
+            Request(method="GET", path=STATUS_PATH, query=f"ids={ids}&channel={channel.value}", repeatable=True),
         )
 
 
@@ -147,7 +150,7 @@ def callback_request(method: Literal["GET", "POST", "PUT", "DELETE"], callback_u
     if callback_url is not None:
         _check_secure(callback_url, "the callback URL")
         body = msgspec.json.encode({"callbackUrl": callback_url})
-    return Request(method=method, path=_CALLBACK_PATH, body=body, repeatable=method != "POST")
+    return Request(method=method, path=CALLBACK_PATH, body=body, repeatable=method != "POST")
 
 
 def raw_request(

@@ -11,6 +11,7 @@ from ..sending.calls import Caller, CallOptions
 
 if TYPE_CHECKING:
     from .api import Api
+    from .contact_lists import ContactLists
     from .contacts import Contacts
 
 __all__ = ["Catalogue"]
@@ -51,6 +52,7 @@ class Catalogue:
         self._api = partial(_api, caller, options)
 
     contacts: Resource[Contacts] = Resource("contacts", "Contacts")
+    contact_lists: Resource[ContactLists] = Resource("contact_lists", "ContactLists")
 
 
 def _api(caller: Caller, options: CallOptions) -> Api:

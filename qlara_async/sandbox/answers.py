@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["DROPPED", "Reply", "problem", "reply", "too_many"]
+__all__ = ["DROPPED", "Reply", "phrase", "problem", "reply", "too_many"]
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +44,7 @@ def reply(status: int, payload: Any) -> Reply:
 
 def problem(status: int, message: str) -> Reply:
     """Answer with an error."""
-    return reply(status, {"status": status, "error": _phrase(status), "message": message})
+    return reply(status, {"status": status, "error": phrase(status), "message": message})
 
 
 def too_many(retry_after: float) -> Reply:
@@ -59,7 +59,8 @@ def too_many(retry_after: float) -> Reply:
     return Reply(status=429, body=msgspec.json.encode(payload), headers={"Retry-After": str(seconds)})
 
 
-def _phrase(status: int) -> str:
+def phrase(status: int) -> str:
+    """Say what a status is called."""
     if status == 422:
         # The FAQ's words; what http.HTTPStatus calls it changed with Python 3.13.
         return "Unprocessable Entity"

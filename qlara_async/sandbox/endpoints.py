@@ -16,29 +16,42 @@ import msgspec
 
 from ..clock import Clock
 from ..models.channel import Channel
+from ..protocol.operations.legacy import GET_LEGACY_CREDIT, SEND_LEGACY
+from ..protocol.operations.messages import (
+    GET_STATUSES,
+    GET_WEBHOOK,
+    SEND_RCS,
+    SEND_SMS,
+    SEND_WHATSAPP,
+    WebhookBody,
+)
 from .answers import Reply, problem, reply
 from .callbacks import Courier
 from .faults import Route
 from .gateway import Gateway
 from .legacy import read_legacy, take_legacy
+from .openapi import document
 from .requests import Problem, read_send
+from .resources.platform import Platform
+from .resources.router import Match
 
 __all__ = ["Call", "Endpoint", "Endpoints", "Prepared"]
 
-_SENDS = {f"/api/message-server/{channel.value.lower()}/send": channel for channel in Channel}
-_STATUS = "/api/partner-gateway/v1/messages/status"
-_WEBHOOK = "/api/partner-gateway/v1/webhooks/delivery-status"
-_LEGACY_SEND = "/api/services/sms/send"
-_LEGACY_CREDIT = "/api/services/sms/credit"
+_STATUS = f"/api{GET_STATUSES.path}"
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """A path of the API: its route, the methods it takes, and what the path says."""
+    """A path of the API: its route, the methods it takes, and what the path says.
+
+    ``public`` is what needs no key and counts against no limit: the document of the API.
+    """
 
     route: Route
     methods: tuple[str, ...]
     channel: Channel | None = None
     message_id: str | None = None
+    resource: Match | None = None
+    public: bool = False
 
 
 class Call(msgspec.Struct, kw_only=True):
@@ -48,6 +61,7 @@ class Call(msgspec.Struct, kw_only=True):
     method: str
     query: Mapping[str, str]
     body: bytes
+    content_type: str = "application/json"
     subject: str = "-"
 
     def __repr__(self) -> str:
@@ -64,11 +78,18 @@ class Prepared(msgspec.Struct, frozen=True):
         return "Prepared()"
 
 
-_SEND_ENDPOINTS = {path: Endpoint("send", ("POST",), channel) for path, channel in _SENDS.items()}
-_SEND_ENDPOINTS[_LEGACY_SEND] = Endpoint("send", ("POST",))
-_CREDIT = Endpoint("credit", ("GET",))
-_BATCH = Endpoint("status", ("GET",))
-_REGISTRATION = Endpoint("webhooks", ("GET", "POST", "PUT", "DELETE"))
+_DOCUMENT = Endpoint("platform", ("GET",), public=True)
+_FIXED = {
+    f"/api{SEND_SMS.path}": Endpoint("send", ("POST",), Channel.SMS),
+    f"/api{SEND_RCS.path}": Endpoint("send", ("POST",), Channel.RCS),
+    f"/api{SEND_WHATSAPP.path}": Endpoint("send", ("POST",), Channel.WHATSAPP),
+    _STATUS: Endpoint("status", ("GET",)),
+    f"/api{GET_WEBHOOK.path}": Endpoint("webhooks", ("GET", "POST", "PUT", "DELETE")),
+    f"/api{SEND_LEGACY.path}": Endpoint("send", ("POST",)),
+    f"/api{GET_LEGACY_CREDIT.path}": Endpoint("credit", ("GET",)),
+    "/openapi.json": _DOCUMENT,
+    "/api/openapi.json": _DOCUMENT,
+}
 
 
 class Endpoints:
@@ -79,21 +100,19 @@ class Endpoints:
         self._courier = courier
         self._clock = clock
         self._registration: dict[str, str] | None = None
+        self.platform = Platform(clock)
 
-    @staticmethod
-    def find(raw_path: str) -> Endpoint | None:
+    def find(self, method: str, raw_path: str) -> Endpoint | None:
         """Find the endpoint of a path as it came over the wire, without its query."""
-        if raw_path in _SEND_ENDPOINTS:
-            return _SEND_ENDPOINTS[raw_path]
-        if raw_path == _LEGACY_CREDIT:
-            return _CREDIT
-        if raw_path == _STATUS:
-            return _BATCH
-        if raw_path == _WEBHOOK:
-            return _REGISTRATION
+        fixed = _FIXED.get(raw_path)
+        if fixed is not None:
+            return fixed
         if raw_path.startswith(f"{_STATUS}/") and len(raw_path) > len(_STATUS) + 1:
             return Endpoint("status", ("GET",), None, unquote(raw_path[len(_STATUS) + 1 :]))
-        return None
+        found = self.platform.router.find(method, raw_path)
+        if isinstance(found, Match):
+            return Endpoint("platform", (method,), resource=found)
+        return Endpoint("platform", found) if found else None
 
     def check(self, call: Call) -> Prepared | Reply:
         """Check a call; return its processing, or the error it is answered with."""
@@ -103,6 +122,8 @@ class Endpoints:
             return Prepared(lambda _: reply(200, {"credit": self._gateway.credit}))
         if call.endpoint.route == "status":
             return self._check_status(call)
+        if call.endpoint.route == "platform":
+            return self._check_platform(call)
         return self._check_webhook(call)
 
     def register(self, url: str | None) -> None:
@@ -158,6 +179,16 @@ class Endpoints:
         found = self._gateway.look_up(channel, [message_id])
         return reply(200, found[0]) if found else problem(404, "No such message on this channel")
 
+    def _check_platform(self, call: Call) -> Prepared | Reply:
+        match = call.endpoint.resource
+        if match is None:
+            return Prepared(lambda _: reply(200, document()))
+        call.subject = match.operation.id
+        request = self.platform.check(match, call.query, call.body, call.content_type)
+        if isinstance(request, Reply):
+            return request
+        return Prepared(lambda _: self.platform.process(match, request))
+
     def _check_webhook(self, call: Call) -> Prepared | Reply:
         if call.method in {"GET", "DELETE"}:
             return Prepared(lambda _: self._show_or_revoke(call.method))
@@ -183,17 +214,10 @@ class Endpoints:
         return reply(201 if method == "POST" else 200, self._registration)
 
 
-class _Registration(msgspec.Struct, rename="camel"):
-    callback_url: str
-
-    def __repr__(self) -> str:
-        return "_Registration()"
-
-
 def _callback_url(body: bytes) -> str | None:
     """Read a registration; plain HTTP passes on loopback only, where the real gateway could not call anyway."""
     try:
-        url = msgspec.json.decode(body, type=_Registration).callback_url
+        url = msgspec.json.decode(body, type=WebhookBody).callback_url
         parts = urlsplit(url)
         host = parts.hostname or ""
     except (msgspec.DecodeError, ValueError):

@@ -18,7 +18,7 @@ from ..errors import ConfigurationError
 
 __all__ = ["Fault", "FaultPlan", "Faults", "Route", "Strike"]
 
-Route = Literal["send", "status", "webhooks", "credit"]
+Route = Literal["send", "status", "webhooks", "credit", "platform"]
 """The routes faults can strike."""
 
 

@@ -13,8 +13,9 @@ import msgspec
 from ..clock import Clock
 from ..errors import ConfigurationError
 from ..models.channel import Channel, DeliveryStatus
+from ..protocol.operations.messages import SmsBody
 from .callbacks import Courier
-from .requests import SendRequest, SmsRequest
+from .requests import SendRequest, segments_of
 from .timeline import Timeline
 
 __all__ = ["Accepted", "Gateway", "Life"]
@@ -145,8 +146,8 @@ class Gateway:
         reasons = self.refusals.get(request.destination, ())
         result: dict[str, Any] = {"accepted": not reasons, "reasons": list(reasons)}
         parts = 1
-        if isinstance(request, SmsRequest):
-            counted = request.segments()
+        if isinstance(request, SmsBody):
+            counted = segments_of(request)
             parts = counted.parts
             result |= {"unicode": counted.encoding == "UCS-2", "parts": parts}
         if not reasons and not request.simulation:

@@ -16,11 +16,12 @@ import msgspec
 from ..models.channel import Channel
 from ..models.legacy_codes import LEGACY_CODES
 from ..models.text import MAX_SMS_PARTS, segments
+from ..protocol.operations.legacy import LegacyBody, LegacyMessage
+from ..protocol.operations.messages import SmsBody
 from .answers import Reply, reply
 from .gateway import Gateway
-from .requests import SmsRequest
 
-__all__ = ["LegacyRequest", "read_legacy", "take_legacy"]
+__all__ = ["read_legacy", "take_legacy"]
 
 _DESTINATION = re.compile(r"\+?[1-9][0-9]{6,14}")
 _SENDER = re.compile(r"\+?[0-9]{1,16}|[^\n]{1,11}")
@@ -28,44 +29,10 @@ _SCHEDULING = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}[+-]\d{4}")
 _UDH = re.compile(r"(?:[0-9a-fA-F]{2}){1,131}")
 
 
-class _Message(msgspec.Struct, rename="camel"):
-    destinations: list[str] = []
-    ids: list[str] | None = None
-    sender: str = ""
-    body: str = ""
-    hex_body: bool = False
-    udh_data: str | None = None
-    scheduling: str | None = None
-
-    def __repr__(self) -> str:
-        return f"_Message({len(self.destinations)} destinations)"
+_DECODER = msgspec.json.Decoder(LegacyBody)
 
 
-class LegacyRequest(msgspec.Struct, rename="camel"):
-    """The body of a send."""
-
-    messages: list[_Message] = []
-    global_id: str | None = None
-    max_id_len: int = 64
-    enable_concatenated: bool = True
-    enable_unicode: bool = True
-    enable_delivery: bool = True
-    simulation: bool = False
-    skip_rcs_override: bool = False
-
-    def __repr__(self) -> str:
-        return f"LegacyRequest({len(self.messages)} messages)"
-
-    @property
-    def destinations(self) -> tuple[str, ...]:
-        """All recipients."""
-        return tuple(destination for message in self.messages for destination in message.destinations)
-
-
-_DECODER = msgspec.json.Decoder(LegacyRequest)
-
-
-def read_legacy(body: bytes) -> LegacyRequest | Reply:
+def read_legacy(body: bytes) -> LegacyBody | Reply:
     """Read and check the body of a send; what is wrong with it is a JSend answer with the documented code."""
     try:
         request = _DECODER.decode(body)
@@ -79,7 +46,7 @@ def _fail(code: int) -> Reply:
     return reply(400, {"status": "fail", "message": LEGACY_CODES[code].meaning, "code": code})
 
 
-def _fault(request: LegacyRequest) -> int | None:
+def _fault(request: LegacyBody) -> int | None:
     if not request.messages:
         return 14
     if request.global_id == "":
@@ -93,7 +60,7 @@ def _fault(request: LegacyRequest) -> int | None:
     return None
 
 
-def _fault_of(message: _Message, request: LegacyRequest) -> int | None:
+def _fault_of(message: LegacyMessage, request: LegacyBody) -> int | None:
     checks = {
         13: not message.destinations or "" in message.destinations,
         4: not all(map(_DESTINATION.fullmatch, message.destinations)),
@@ -114,7 +81,7 @@ def _fault_of(message: _Message, request: LegacyRequest) -> int | None:
     return 7 if segments(text, udh_octets=len(message.udh_data or "") // 2).parts > MAX_SMS_PARTS else None
 
 
-def _sent_text(message: _Message, request: LegacyRequest) -> str | None:
+def _sent_text(message: LegacyMessage, request: LegacyBody) -> str | None:
     """The text as it goes out; ``None`` if it cannot be read."""
     text = message.body
     if message.hex_body:
@@ -132,7 +99,7 @@ def _sent_text(message: _Message, request: LegacyRequest) -> str | None:
     return text
 
 
-def take_legacy(gateway: Gateway, request: LegacyRequest, raw: bytes, hidden: float) -> Reply:
+def take_legacy(gateway: Gateway, request: LegacyBody, raw: bytes, hidden: float) -> Reply:
     """Process a good send, recipient by recipient."""
     entries = [
         _entry(gateway.take(Channel.SMS, single, raw, hidden=hidden), single.destination)
@@ -149,12 +116,12 @@ def take_legacy(gateway: Gateway, request: LegacyRequest, raw: bytes, hidden: fl
     return reply(200, answer)
 
 
-def _singles(request: LegacyRequest) -> Iterator[SmsRequest]:
+def _singles(request: LegacyBody) -> Iterator[SmsBody]:
     for message in request.messages:
         text = _sent_text(message, request) or ""
         ids = message.ids or [str(uuid4()) for _ in message.destinations]
         for destination, message_id in zip(message.destinations, ids, strict=True):
-            yield SmsRequest(
+            yield SmsBody(
                 destination=destination,
                 sender=message.sender,
                 body=text,

@@ -14,8 +14,9 @@ import msgspec
 
 from ..models.channel import Channel
 from ..models.text import MAX_SMS_PARTS, Segments, render, segments
+from ..protocol.operations.messages import RcsBody, SmsBody, WhatsAppBody
 
-__all__ = ["Problem", "RcsRequest", "SendRequest", "SmsRequest", "WhatsAppRequest", "read_send"]
+__all__ = ["Problem", "SendRequest", "read_send", "segments_of"]
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -25,63 +26,12 @@ class Problem(msgspec.Struct, frozen=True):
     message: str
 
 
-class _Request(msgspec.Struct, kw_only=True, rename="camel"):
-    """The fields of every channel."""
-
-    destination: str
-    campaign_id: str | None = None
-    message_id: str | None = None
-    simulation: bool = False
-    enable_notification: bool = True
-    placeholders: dict[str, str] | None = None
-    scheduled_date: str | None = None
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(message_id={self.message_id!r})"
-
-    def __rich_repr__(self) -> Any:
-        yield "message_id", self.message_id
-
-
-class SmsRequest(_Request, kw_only=True, rename="camel"):
-    """``POST /message-server/sms/send``."""
-
-    sender: str
-    body: str
-    udh_data: str | None = None
-    skip_rcs_override: bool = False
-
-    def segments(self) -> Segments:
-        """Count the parts of the text with its placeholders filled in."""
-        return segments(render(self.body, self.placeholders or {}), udh_octets=len(self.udh_data or "") // 2)
-
-
-class RcsRequest(_Request, kw_only=True, rename="camel"):
-    """``POST /message-server/rcs/send``."""
-
-    agent_id: int
-    body: dict[str, Any] | None = None
-    template_id: int | None = None
-    max_sms_parts: int | None = None
-    fallback_sms: bool | dict[str, Any] | None = None
-
-
-class WhatsAppRequest(_Request, kw_only=True, rename="camel"):
-    """``POST /message-server/whatsapp/send``; ``body`` as a string and the fallbacks as booleans are the FAQ's."""
-
-    phone_number_id: int
-    body: str | dict[str, Any] | None = None
-    template: dict[str, Any] | None = None
-    fallback_rcs: bool | dict[str, Any] | None = None
-    fallback_sms: bool | dict[str, Any] | None = None
-
-
-SendRequest: TypeAlias = SmsRequest | RcsRequest | WhatsAppRequest
+SendRequest: TypeAlias = SmsBody | RcsBody | WhatsAppBody
 
 _DECODERS: dict[Channel, msgspec.json.Decoder[Any]] = {
-    Channel.SMS: msgspec.json.Decoder(SmsRequest),
-    Channel.RCS: msgspec.json.Decoder(RcsRequest),
-    Channel.WHATSAPP: msgspec.json.Decoder(WhatsAppRequest),
+    Channel.SMS: msgspec.json.Decoder(SmsBody),
+    Channel.RCS: msgspec.json.Decoder(RcsBody),
+    Channel.WHATSAPP: msgspec.json.Decoder(WhatsAppBody),
 }
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _NUMERIC = re.compile(r"\+?[0-9]+")
@@ -90,6 +40,11 @@ _UDH = re.compile(r"(?:[0-9a-fA-F]{2}){1,131}")
 # yyyy-MM-dd HH:mm:ss.SSSZ (sending guide)
 _SCHEDULED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}[+-]\d{4}")
 _RCS_TYPES = frozenset({"TEXT", "CARD", "CAROUSEL", "FORM"})
+
+
+def segments_of(request: SmsBody) -> Segments:
+    """Count the parts of the text with its placeholders filled in."""
+    return segments(render(request.body, request.placeholders or {}), udh_octets=len(request.udh_data or "") // 2)
 
 
 def read_send(channel: Channel, body: bytes) -> SendRequest | Problem:
@@ -118,14 +73,14 @@ def _check_common(request: SendRequest) -> Problem | None:
 
 
 def _check_channel(request: SendRequest) -> Problem | None:
-    if isinstance(request, SmsRequest):
+    if isinstance(request, SmsBody):
         return _check_sms(request)
-    if isinstance(request, RcsRequest):
+    if isinstance(request, RcsBody):
         return _check_rcs(request)
     return _check_whatsapp(request)
 
 
-def _check_sms(request: SmsRequest) -> Problem | None:
+def _check_sms(request: SmsBody) -> Problem | None:
     if not request.sender:
         return Problem(400, "Field `sender` must not be empty")
     if not request.body:
@@ -136,12 +91,12 @@ def _check_sms(request: SmsRequest) -> Problem | None:
         return Problem(422, "Field `sender` is longer than 11 characters, or 16 digits")
     if request.udh_data is not None and not _UDH.fullmatch(request.udh_data):
         return Problem(422, "Field `udhData` is not a header in hexadecimal that leaves room for text")
-    if request.segments().parts > MAX_SMS_PARTS:
+    if segments_of(request).parts > MAX_SMS_PARTS:
         return Problem(422, f"Field `body` is longer than {MAX_SMS_PARTS} parts")
     return None
 
 
-def _check_rcs(request: RcsRequest) -> Problem | None:
+def _check_rcs(request: RcsBody) -> Problem | None:
     if (request.body is None) == (request.template_id is None):
         return Problem(400, "Exactly one of `body` and `templateId` is required")
     if request.body is None:
@@ -154,7 +109,7 @@ def _check_rcs(request: RcsRequest) -> Problem | None:
     return _check_text(content.get("text"), "body.body.text", 1024) if kind == "TEXT" else None
 
 
-def _check_whatsapp(request: WhatsAppRequest) -> Problem | None:
+def _check_whatsapp(request: WhatsAppBody) -> Problem | None:
     if (request.body is None) == (request.template is None):
         return Problem(400, "Exactly one of `body` and `template` is required")
     if isinstance(request.fallback_rcs, dict) and not request.fallback_sms:

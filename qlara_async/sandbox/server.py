@@ -24,6 +24,7 @@ from .endpoints import Endpoints
 from .faults import Fault, FaultPlan, Faults, Route
 from .gateway import Accepted, Gateway, Life
 from .limits import Meter
+from .resources.platform import Platform
 from .shapes import InboundShape, inbound_payload
 from .timeline import Timeline
 from .wire import Wire
@@ -143,7 +144,7 @@ class Sandbox:
 
     @property
     def requests(self) -> Counter[tuple[str, int]]:
-        """Answers by route (``"send"``, ``"status"``, ``"webhooks"``, ``"credit"``, ``"unknown"``) and HTTP status.
+        """Answers by route (a `Route`, or ``"unknown"``) and HTTP status.
 
         Status 0 is a request that got no answer, or only half of one.
         """
@@ -168,6 +169,11 @@ class Sandbox:
     def callbacks(self) -> CallbackCounts:
         """What became of callbacks."""
         return self._courier.counts
+
+    @property
+    def platform(self) -> Platform:
+        """The resources beside sending, and their state."""
+        return self._endpoints.platform
 
     @property
     def acked(self) -> Counter[CallbackKey]:
@@ -255,7 +261,7 @@ class Sandbox:
             destination: strike sends to this number only; ``None`` for any.
             fault: what happens.
             times: how often.
-            route: ``"send"``, ``"status"`` or ``"webhooks"``.
+            route: ``"send"``, ``"status"``, ``"webhooks"`` or ``"platform"`` (every other resource).
             status: of the error faults; any from 400 to 599.
             seconds: of latencies and of `Fault.STATUS_LATE`.
             retry_after: told by `Fault.STORM`.

@@ -58,7 +58,7 @@ class Wire:
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         self.arrivals.append(self._clock.monotonic())
-        endpoint = self._endpoints.find(request.raw_path.partition("?")[0])
+        endpoint = self._endpoints.find(request.method, request.raw_path.partition("?")[0])
         route = "unknown" if endpoint is None else endpoint.route
         if endpoint is not None and self._plan.unread(endpoint.route):
             return await self._respond(request, route, DROPPED)
@@ -71,13 +71,21 @@ class Wire:
         refusal = self._refuse(request, endpoint)
         if endpoint is None or refusal is not None:
             return await self._respond(request, route, refusal or problem(404, "No such resource"))
-        call = Call(endpoint=endpoint, method=request.method, query=request.query, body=body)
+        call = Call(
+            endpoint=endpoint,
+            method=request.method,
+            query=request.query,
+            body=body,
+            content_type=request.headers.get("Content-Type", ""),
+        )
         reply = await self._reply(call)
         return await self._respond(request, route, reply, call.subject)
 
     def _refuse(self, request: web.BaseRequest, endpoint: Endpoint | None) -> Reply | None:
         if len(request.raw_path) > _MAX_URL:
             return problem(414, "The URL is too long")
+        if endpoint is not None and endpoint.public:
+            return None if request.method in endpoint.methods else problem(405, "Method not allowed")
         meter = self._meter_of(request)
         if meter is None:
             return problem(401, "Invalid or missing credentials")

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from ...models.channel import Channel
-from ...models.contacts import Associations, Contact, ContactList, ImportPreview
+from ...models.contacts import Contact, ContactList, ImportPreview
 from ..parameters import Comma
 from .operation import Operation
 
@@ -313,7 +313,7 @@ ADD_TO_LISTS = Operation(
     summary="Add contacts to lists; who is on a list already stays once",
     source="qlara/it/api/add-contacts-to-contact-lists",
     body=Membership,
-    answer=Associations,
+    answer=list[int | str],
     success=201,
     errors=(400, 500),
     guess="how the ids of the new associations are laid out is not shown",

@@ -1,0 +1,14 @@
+"""Every operation we know, one line an area."""
+
+from __future__ import annotations
+
+from . import contacts, legacy, messages
+from .operation import Operation
+
+__all__ = ["OPERATIONS"]
+
+OPERATIONS: tuple[Operation, ...] = (
+    *messages.OPERATIONS,
+    *legacy.OPERATIONS,
+    *contacts.OPERATIONS,
+)

@@ -1,0 +1,38 @@
+"""All areas of the platform API together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ...clock import Clock
+from ..answers import Reply, problem
+from .contacts import ContactBook
+from .request import Refused, ResourceRequest
+from .router import Match, ResourceRouter, read_request
+
+__all__ = ["Platform"]
+
+
+class Platform:
+    """The platform API over its state. One attribute an area, so that tests can look into it.
+
+    Attributes:
+        router: what is served.
+        contacts: contacts, lists and membership.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.contacts = ContactBook(clock)
+        self.router = ResourceRouter([self.contacts.handlers()])
+
+    def check(self, match: Match, query: Mapping[str, str], body: bytes, content_type: str) -> ResourceRequest | Reply:
+        """Check that a request is well-formed; what else is wrong with it is found when it is processed."""
+        return read_request(match, query, body, content_type)
+
+    @staticmethod
+    def process(match: Match, request: ResourceRequest) -> Reply:
+        """Do what is asked."""
+        try:
+            return match.handler(request)
+        except Refused as refused:
+            return problem(refused.status, refused.message)
