@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from ..models.channel import Channel, DeliveryStatus
 
-__all__ = ["Leg", "advance", "is_final", "leg_status", "message_status"]
+__all__ = ["Leg", "advance", "bears_out", "is_final", "leg_status", "message_status"]
 
 Leg: TypeAlias = Mapping[int | None, DeliveryStatus]
 """What is known of one channel: the status of each part (from 1), and under ``None`` what was told of the whole."""
@@ -86,3 +86,16 @@ def is_final(status: DeliveryStatus, *, fallback_pending: bool = False) -> bool:
         fallback_pending: another channel may still be tried, so that a failure is not the end.
     """
     return status in _ARRIVED or (status in _FAILED and not fallback_pending)
+
+
+def bears_out(answer: DeliveryStatus, said: DeliveryStatus) -> bool:
+    """Whether the status API's answer bears out what a receipt said of the message.
+
+    ``READ`` implies ``DELIVERED``. Callbacks know one failure (code 6), the status API two (a guess: that an expired
+    message has code 6). The answer is about the whole message: it cannot bear out one part's delivery before all are.
+    """
+    if said is DeliveryStatus.READ:
+        return answer is DeliveryStatus.READ
+    if said is DeliveryStatus.DELIVERED:
+        return answer in _ARRIVED
+    return said in _FAILED and answer in _FAILED

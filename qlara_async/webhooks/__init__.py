@@ -6,6 +6,7 @@ from ..models.events import Delivery, Event, Inbound, Media, Read, UnknownEvent
 from ..models.trust import Trust
 from ..protocol.credentials import Reason
 from .auth import AllOf, Auth, BasicAuth, HmacSignature, IpAllowList, UrlToken
+from .confirmation import Confirmation
 from .context import Context
 from .exchange import Answer, Head
 from .inbox import Inbox
@@ -22,6 +23,7 @@ __all__ = [
     "Auth",
     "BasicAuth",
     "CallNext",
+    "Confirmation",
     "Context",
     "DeadLetter",
     "Delivery",

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from ..errors import ConfigurationError
 from ..models.events import Event
+from .confirmation import Confirmation, confirm
 
 if TYPE_CHECKING:
     from ..client import QlaraClient
@@ -55,6 +56,17 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         if self.qlara is None:
             raise ConfigurationError("ctx.client: the receiver has none; pass it as WebhookReceiver(client=…)")
         return self.qlara
+
+    async def confirm(self) -> Confirmation:
+        """Ask the status endpoint whether the event, a delivery or read receipt, is true; it costs one request.
+
+        An inbound message cannot be confirmed: the status endpoint knows sent messages only.
+
+        Raises:
+            ConfigurationError: the event is no receipt, or the receiver has no client.
+            QlaraError: the gateway could not be asked.
+        """
+        return await confirm(self.event, self.client.messages)
 
     def __repr__(self) -> str:
         return f"Context({self.event!r}, handler={self.handler!r}, attempt={self.attempt})"
