@@ -14,6 +14,7 @@ from .client import QlaraClient
 from .limiter import Limiter
 from .models.answers import Answer, CallbackRegistration, ChannelResult, MessageStatus, Receipt
 from .models.channel import Channel, DeliveryStatus
+from .models.legacy import LegacyReceipt, LegacySms
 from .models.message import FallbackRcs, FallbackSms, Message, Rcs, RcsContent, Sms, WhatsApp, WhatsAppTemplate
 from .models.options import Priority, RateLimit, RetryPolicy, Timeouts
 from .models.telemetry import (
@@ -55,6 +56,8 @@ __all__ = [
     "Gate",
     "Journal",
     "KeyRotated",
+    "LegacyReceipt",
+    "LegacySms",
     "Limiter",
     "LimiterPaused",
     "LimiterWaited",

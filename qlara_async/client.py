@@ -30,6 +30,7 @@ from .protocol.requests import raw_request
 from .resources.callbacks import Webhooks
 from .resources.catalogue import Catalogue
 from .resources.messages import Messages
+from .resources.sms_legacy import SmsLegacy
 from .sending.batches import BatchingSender
 from .sending.calls import Caller, CallOptions, EventHook
 from .sending.channels import ChannelSender
@@ -166,6 +167,7 @@ class QlaraClient(Catalogue):
         self.rcs = ChannelSender(Rcs, self.send)
         self.whatsapp = ChannelSender(WhatsApp, self.send)
         self.messages = Messages(self._caller, options)
+        self.sms_legacy = SmsLegacy(self._sender, self._caller, options)
         self.webhooks = Webhooks(self._caller, options)
         self._offer(self._caller, options)
 

@@ -12,6 +12,7 @@
     │   ├── ConnectionFailed                 refused, DNS, TLS, dropped
     │   ├── RequestTimeout (TimeoutError)    `.phase` is "connect" or "read"
     │   └── DeliveryUnknownError             a send that may have been accepted, and was not repeated
+    │       └── BatchUnknownError            of several messages in one request; `.message_ids`
     ├── HandlerTimeout (TimeoutError)        a handler took longer than it may; `.handler`, `.timeout`
     ├── InboxError                           a durable inbox cannot be used
     ├── JournalError                         a bulk job's journal cannot be used
@@ -63,6 +64,7 @@ __all__ = [
     "AuthenticationError",
     "BadGatewayError",
     "BadRequestError",
+    "BatchUnknownError",
     "ClientClosedError",
     "ClientStateError",
     "ConfigurationError",
@@ -221,6 +223,30 @@ class HandlerTimeout(QlaraError, TimeoutError):
         super().__init__(f"handler {handler} took longer than {timeout:g} seconds, and was cancelled")
         self.handler = handler
         self.timeout = timeout
+
+
+class BatchUnknownError(DeliveryUnknownError):
+    """Some messages of one request may or may not have been accepted, and were not repeated.
+
+    Attributes:
+        message_ids: those messages. What became of the others of the request is in `accepted` and `refused`.
+        accepted: ids of those that the gateway took.
+        refused: ids of those that it did not.
+    """
+
+    message_ids: tuple[str, ...] = ()
+    accepted: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, message_ids: Sequence[str], accepted: Sequence[str], refused: Sequence[str], *, attempts: int = 1
+    ) -> BatchUnknownError:
+        """Make the error of a request."""
+        shown = ", ".join(message_ids[:3]) + (" …" if len(message_ids) > 3 else "")
+        error = cls(f"{len(message_ids)} messages may have been accepted: look up {shown}", attempts=attempts)
+        error.message_ids, error.accepted, error.refused = tuple(message_ids), tuple(accepted), tuple(refused)
+        return error
 
 
 class InboxError(QlaraError):

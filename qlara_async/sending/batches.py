@@ -28,7 +28,7 @@ from .calls import CallOptions, Pursuit
 from .lookups import Finding
 from .sends import Sender
 
-__all__ = ["BatchingSender", "Ending"]
+__all__ = ["BatchSender", "BatchingSender", "Ending"]
 
 Ending: TypeAlias = Receipt | QlaraError
 """How one message of a batch ended."""
@@ -36,93 +36,19 @@ Ending: TypeAlias = Receipt | QlaraError
 _Waiting: TypeAlias = "tuple[Sms, Pursuit | None, asyncio.Future[Ending]]"
 
 
-class BatchingSender(Sender):
-    """A `Sender` whose SMS wait for each other for a moment and leave many in a request; others go as they always do.
+class BatchSender(Sender):
+    """A `Sender` that also sends many SMS in one request, which costs one grant of the limiter.
 
-    A batch is sent when it is full, or when its first message has waited `flush_after` seconds. It costs one grant of
-    the limiter. Each message keeps its own id and its own end: where the answer, or its absence, leaves doubt about
-    some of them, those are looked up, all in one query, and only what is provably absent is sent again (guarantee G1).
+    Each message keeps its own id and its own end: where the answer, or its absence, leaves doubt about some of them,
+    those are looked up, all in one query, and only what is provably absent is sent again (guarantee G1).
 
     Args:
         sender: whose connections, look-ups and listeners it uses.
-        options: of all its requests.
-        batch: messages in a request at most.
-        flush_after: seconds the first message of a batch waits for others.
     """
 
-    def __init__(self, sender: Sender, options: CallOptions, *, batch: int, flush_after: float) -> None:
+    def __init__(self, sender: Sender) -> None:
         super().__init__(sender._caller, sender._lookups, sender._clock)
         self._listeners = sender._listeners
-        self._options = options
-        self._flush_after = flush_after
-        self._gathering: Gathering[_Waiting] = Gathering(batch)
-        self._timers: dict[Hashable, Timer] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def pursue(self, options: CallOptions, message: Message, pursuit: Pursuit | None = None) -> Receipt:
-        """Send a message as part of a batch; see `Sender.pursue`.
-
-        Raises:
-            InvalidMessageError: an SMS that this route cannot carry.
-        """
-        if not isinstance(message, Sms):
-            return await super().pursue(options, message, pursuit)
-        check_batchable(message)
-        ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
-        self._gather(message, pursuit, ended)
-        ending = await ended
-        if isinstance(ending, QlaraError):
-            raise ending
-        return ending
-
-    async def close(self) -> None:
-        """Give up what has not been answered."""
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _gather(self, message: Sms, pursuit: Pursuit | None, ended: asyncio.Future[Ending]) -> None:
-        terms = terms_of(message)
-        batch = self._gathering.add(terms, (message, pursuit, ended))
-        if batch is not None:
-            timer = self._timers.pop(terms, None)
-            if timer is not None:
-                timer.cancel()
-            self._start(terms, batch)
-        elif terms not in self._timers:
-            due = self._clock.monotonic() + self._flush_after
-            self._timers[terms] = self._clock.call_at(due, lambda: self._flush(terms))
-
-    def _flush(self, terms: Terms) -> None:
-        del self._timers[terms]
-        self._start(terms, self._gathering.take(terms))
-
-    def _start(self, terms: Terms, batch: list[_Waiting]) -> None:
-        task = asyncio.create_task(self._carry(terms, batch))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _carry(self, terms: Terms, batch: list[_Waiting]) -> None:
-        """Send a batch and tell all who wait for it."""
-        wanted = [waiting for waiting in batch if not waiting[2].done()]  # a cancelled send is not sent
-        pursuit = Pursuit()
-        try:
-            endings = await self.send_batch(self._options, [message for message, _, _ in wanted], terms, pursuit)
-            _share(pursuit, wanted)
-            for (_, _, ended), ending in zip(wanted, endings, strict=True):
-                if not ended.done():
-                    ended.set_result(ending)
-        except Exception as error:  # a mistake: who waits must not wait for ever
-            for _, _, ended in wanted:
-                if not ended.done():
-                    ended.set_exception(error)
-        finally:
-            for _, _, ended in wanted:
-                ended.cancel()
 
     async def send_batch(
         self, options: CallOptions, messages: Sequence[Sms], terms: Terms, pursuit: Pursuit
@@ -218,6 +144,92 @@ class BatchingSender(Sender):
         if isinstance(ending, TransportError):
             ending.sent = "no"  # by the rule of absence
         return ending
+
+
+class BatchingSender(BatchSender):
+    """A `BatchSender` whose SMS wait for each other for a moment and leave many in a request; others go as ever.
+
+    A batch is sent when it is full, or when its first message has waited `flush_after` seconds.
+
+    Args:
+        sender: whose connections, look-ups and listeners it uses.
+        options: of all its requests.
+        batch: messages in a request at most.
+        flush_after: seconds the first message of a batch waits for others.
+    """
+
+    def __init__(self, sender: Sender, options: CallOptions, *, batch: int, flush_after: float) -> None:
+        super().__init__(sender)
+        self._options = options
+        self._flush_after = flush_after
+        self._gathering: Gathering[_Waiting] = Gathering(batch)
+        self._timers: dict[Hashable, Timer] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def pursue(self, options: CallOptions, message: Message, pursuit: Pursuit | None = None) -> Receipt:
+        """Send a message as part of a batch; see `Sender.pursue`.
+
+        Raises:
+            InvalidMessageError: an SMS that this route cannot carry.
+        """
+        if not isinstance(message, Sms):
+            return await super().pursue(options, message, pursuit)
+        check_batchable(message)
+        ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+        self._gather(message, pursuit, ended)
+        ending = await ended
+        if isinstance(ending, QlaraError):
+            raise ending
+        return ending
+
+    async def close(self) -> None:
+        """Give up what has not been answered."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _gather(self, message: Sms, pursuit: Pursuit | None, ended: asyncio.Future[Ending]) -> None:
+        terms = terms_of(message)
+        batch = self._gathering.add(terms, (message, pursuit, ended))
+        if batch is not None:
+            timer = self._timers.pop(terms, None)
+            if timer is not None:
+                timer.cancel()
+            self._start(terms, batch)
+        elif terms not in self._timers:
+            due = self._clock.monotonic() + self._flush_after
+            self._timers[terms] = self._clock.call_at(due, lambda: self._flush(terms))
+
+    def _flush(self, terms: Terms) -> None:
+        del self._timers[terms]
+        self._start(terms, self._gathering.take(terms))
+
+    def _start(self, terms: Terms, batch: list[_Waiting]) -> None:
+        task = asyncio.create_task(self._carry(terms, batch))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _carry(self, terms: Terms, batch: list[_Waiting]) -> None:
+        """Send a batch and tell all who wait for it."""
+        wanted = [waiting for waiting in batch if not waiting[2].done()]  # a cancelled send is not sent
+        pursuit = Pursuit()
+        try:
+            endings = await self.send_batch(self._options, [message for message, _, _ in wanted], terms, pursuit)
+            _share(pursuit, wanted)
+            for (_, _, ended), ending in zip(wanted, endings, strict=True):
+                if not ended.done():
+                    ended.set_result(ending)
+        except Exception as error:  # a mistake: who waits must not wait for ever
+            for _, _, ended in wanted:
+                if not ended.done():
+                    ended.set_exception(error)
+        finally:
+            for _, _, ended in wanted:
+                ended.cancel()
 
 
 def _ending(message: Sms, verdict: Verdict, body: bytes, attempts: int) -> Ending | None:
