@@ -17,7 +17,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from qlara_async.webhooks import Context, Inbound, SqliteInbox, UrlToken, WebhookReceiver
+from qlara_async.webhooks import Context, Delivery, Inbound, Read, SqliteInbox, UrlToken, WebhookReceiver
 from qlara_async.webhooks.exchange import Answer, Head
 from qlara_async.webhooks.inbox import Row, Verdict, Work
 
@@ -82,8 +82,17 @@ def service(inbox_path: Path, log_path: Path, switch: KillSwitch) -> web.Applica
             switch.pass_by("P6 in the handler")
             os.write(log, f"< {name} {event.source} {event.message_id}\n".encode())
 
+    async def receipt(event: Delivery | Read) -> None:
+        about = f"{type(event).__name__.upper()}/{os.getpid()} {event.message_id}"
+        os.write(log, f"> receipt {about}\n".encode())
+        await asyncio.sleep(0)
+        switch.pass_by("P6 in the handler")
+        os.write(log, f"< receipt {about}\n".encode())
+
     for name in HANDLERS:
         register(name)
+    receiver.on_delivery(name="delivered")(receipt)
+    receiver.on_read(name="read")(receipt)
     intake = receiver._intake
     accept = intake.accept
 

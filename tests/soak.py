@@ -1,4 +1,8 @@
-"""Kills without end: ``python -m tests.soak bulk --kills 1000``.
+"""Kills without end: ``python -m tests.soak bulk --kills 1000``, ``python -m tests.soak receiver --kills 1000``.
+
+Receivers on a durable inbox are killed with SIGKILL at the eight points of an event's way, or in between, while a
+sandbox posts receipts that it doubles, reorders and delivers again, and customers write; then every acknowledged event
+must have been handled, none twice in one life of the process, and each customer's messages in their order.
 
 Bulk jobs with a journal are killed with SIGKILL, at named points and at random instants, at a sandbox with latency,
 drops, 5xx before and after acceptance and late statuses, and resumed until they are done; then the sandbox must have
@@ -9,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import random
 import signal
 import tempfile
@@ -16,10 +21,13 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from qlara_async import QlaraClient
 from qlara_async.sandbox import Faults, Sandbox
 
 from .bulk_program import POINTS
 from .test_kill_bulk import result, start
+from .test_kill_receiver import POINTS as RECEIVER_POINTS
+from .test_kill_receiver import Campaign
 
 MESSAGES = 150
 FAULTS = Faults(
@@ -90,14 +98,40 @@ async def soak(wanted: int, seed: int) -> None:
     print(f"  accepted exactly once {accepted:,}; left unknown {unknown:,}; sent twice 0")
 
 
+async def soak_receiver(wanted: int, seed: int) -> None:
+    """Kill a receiver `wanted` times, over as many campaigns as that takes."""
+    randomness = random.Random(seed)
+    kills: Counter[str] = Counter()
+    acknowledged = number = 0
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as directory:
+        while kills.total() < wanted:
+            number += 1
+            campaign = Campaign(Path(directory) / str(number), seed=number + seed * 100_000)
+            async with campaign.sandbox as sandbox, QlaraClient("k", base_url=sandbox.url, rate_limit=None) as qlara:
+                sandbox.api_key = "k"
+                for _ in range(min(20, wanted - kills.total())):
+                    point = randomness.choice(RECEIVER_POINTS)
+                    await campaign.kill(qlara, point, randomness.randrange(30), patience=randomness.random() / 2)
+                    kills[point] += 1
+                acknowledged += await campaign.finish()
+            print(f"campaign {number}: {kills.total()} kills, {acknowledged} events acknowledged", flush=True)
+    print(f"\n{kills.total()} kills in {number} campaigns, {time.monotonic() - began:.0f} s")
+    for point, count in kills.most_common():
+        print(f"  aimed at {point:<24}{count:>6}")
+    print(f"  acknowledged and handled {acknowledged:,}; lost 0; handled twice in one life 0; out of order 0")
+
+
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Kill bulk jobs and resume them.")
-    parser.add_argument("what", choices=["bulk"])
+    parser = argparse.ArgumentParser(description="Kill bulk jobs and resume them, or receivers and start them again.")
+    parser.add_argument("what", choices=["bulk", "receiver"])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    asyncio.run(soak(arguments.kills, arguments.seed))
+    logging.getLogger("qlara_async.sandbox").setLevel(logging.ERROR)  # it gives callbacks up: that is the point
+    run = soak if arguments.what == "bulk" else soak_receiver
+    asyncio.run(run(arguments.kills, arguments.seed))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """A receiver that is killed: SIGKILL at every point of an event's way, with a gateway that delivers again.
 
-``KILL_ROUNDS=1000 python -m pytest tests/test_kill_receiver.py -k soak --timeout 36000`` kills at random as often as
-you like.
+``python -m tests.soak receiver --kills 1000`` kills as often as you like.
 """
 
 from __future__ import annotations
@@ -9,15 +8,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
 import sqlite3
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
 import aiohttp
 import msgspec
 import pytest
+
+from qlara_async import QlaraClient, Rcs
+from qlara_async.errors import ConnectionFailed
+from qlara_async.sandbox import CallbackPolicy, Life, Sandbox
 
 from .inbox_service import TOKEN
 
@@ -174,28 +177,93 @@ async def test_g6_a_peer_on_the_same_file_takes_up_what_a_killed_one_leaves(tmp_
     assert len(set(two.lines("<"))) == EVENTS
 
 
-async def test_g6_g7_killed_at_random_again_and_again_soak(service: Service) -> None:
-    rounds = int(os.environ.get("KILL_ROUNDS", "5"))
-    chance = random.Random(int(os.environ.get("KILL_SEED", "7")))
-    acknowledged: set[int] = set()
-    number = 0
-    async with aiohttp.ClientSession() as session:
-        for _ in range(rounds):
-            await service.start(chance.choice(POINTS), after=chance.randrange(30))
-            assert service.process is not None
-            for _ in range(chance.randrange(1, 40)):
-                if await service.deliver(session, number):
-                    acknowledged.add(number)
-                elif service.process.stdout is not None and service.process.stdout.at_eof():
-                    break  # dead; the gateway delivers this one again
-                else:
-                    continue
-                number += 1
-            service.kill()
-            await service.dead()
-        await service.start()
-        while not await service.deliver(session, number):
+class Campaign:
+    """A sandbox whose callbacks go to a service that is killed again and again, and delivered again until taken.
+
+    The gateway doubles a fifth of its receipts and lets a third of them overtake each other; customers write between.
+    """
+
+    def __init__(self, directory: Path, seed: int) -> None:
+        directory.mkdir(exist_ok=True)
+        self.service = Service(directory)
+        self.sandbox = Sandbox(
+            rate_limit=None,
+            life=Life(final=0.01, read=0.01),
+            callbacks=CallbackPolicy(attempts=8, backoff=0.05, duplicate=0.2, reorder=0.3, record=True),
+            seed=seed,
+        )
+        self.written: list[int] = []
+        self.deaths = 0
+
+    async def kill(self, qlara: QlaraClient, point: str, after: int, patience: float) -> None:
+        """Start the service, send and write to it until it dies at the point, or kill it after a while."""
+        service = self.service
+        await self._open(point, after)
+        assert service.process is not None
+        async with qlara.bulk(rcs() for _ in range(8)) as job:
+            assert [outcome.state async for outcome in job] == ["accepted"] * 8
+        deadline = time.monotonic() + patience
+        while service.process.returncode is None and time.monotonic() < deadline:
+            await self._write()
+        service.kill()
+        assert await service.dead() == -9
+        self.deaths += 1
+
+    async def finish(self) -> int:
+        """Let the service live, deliver what is outstanding, and check; returns the receipts acknowledged."""
+        await self._open("", 0)
+        while not await self._write():
             continue
-    await service.settle()
-    await service.stop()
-    assert_kept(service, acknowledged | {number}, deaths=rounds + 1, repeating=True)
+        await self.sandbox.idle()
+        await self.service.settle()
+        await self.service.stop()
+        return self._check()
+
+    async def _open(self, point: str, after: int) -> None:
+        await self.service.start(point, after)
+        self.sandbox.register(f"http://127.0.0.1:{self.service.port}/qlara/{TOKEN}")
+
+    async def _write(self) -> bool:
+        """Deliver the next message of a customer; one that was not taken comes again."""
+        number = len(self.written)
+        source = SENDERS[number % len(SENDERS)]
+        try:
+            status = await self.sandbox.inbound(
+                channel="RCS", source=source, destination="+39", text="ciao", message_id=str(number)
+            )
+        except ConnectionFailed:
+            return False
+        if status == 200:
+            self.written.append(number)
+        return status == 200
+
+    def _check(self) -> int:
+        """Check G6, G7 and the order of each lane."""
+        service = self.service
+        began = [(*source.split("/"), message_id) for source, message_id in service.lines(">") if "/" in source]
+        ended = {(source.split("/")[0], message_id) for source, message_id in service.lines("<") if "/" in source}
+        acked = {(kind, message_id) for message_id, kind, _ in self.sandbox.acked}
+        assert acked <= ended, "an acknowledged receipt was not handled"
+        assert len(began) == len(set(began)), "a receipt was handled twice within one life of the process"
+        inbound = {message_id for source, message_id in service.lines("<") if "/" not in source}
+        assert set(map(str, self.written)) <= inbound, "an acknowledged message was not handled"
+        for sender in SENDERS:
+            order = [int(message_id) for source, message_id in service.lines(">") if source == sender]
+            assert order == sorted(order), "a lane was reordered"
+            assert len(order) - len(set(order)) <= self.deaths, "a message was handled twice without a death"
+        assert service.rows("SELECT count(*) FROM dead") == [(0,)]
+        return len(acked) + len(self.written)
+
+
+def rcs() -> Rcs:
+    return Rcs(destination="+393401234567", agent_id=1, body="Ciao")
+
+
+async def test_g6_g7_the_sandbox_delivers_again_to_a_receiver_killed_at_each_point(tmp_path: Path) -> None:
+    campaign = Campaign(tmp_path, seed=1)
+    async with campaign.sandbox as sandbox, QlaraClient("k", base_url=sandbox.url, rate_limit=None) as qlara:
+        sandbox.api_key = "k"
+        for number, point in enumerate(POINTS):
+            await campaign.kill(qlara, point, after=3 + number, patience=2.0)
+        assert await campaign.finish() > 0
+    assert campaign.deaths == len(POINTS)
