@@ -31,6 +31,7 @@ from .sending.gates import Gate
 
 if TYPE_CHECKING:
     from .bulk.journal import Journal
+    from .chains import ChainResult, FallbackChain, FallbackChains
     from .consent import SuppressionList
     from .conversations import Conversations
     from .models.contacts import Contact, ContactList
@@ -43,6 +44,7 @@ __all__ = [
     "BulkJob",
     "BulkSummary",
     "CallbackRegistration",
+    "ChainResult",
     "Channel",
     "ChannelResult",
     "ClientEvent",
@@ -51,6 +53,8 @@ __all__ = [
     "Conversations",
     "DeliveryStatus",
     "DeliveryTracker",
+    "FallbackChain",
+    "FallbackChains",
     "FallbackRcs",
     "FallbackSms",
     "Gate",
@@ -89,6 +93,9 @@ __all__ = [
 ]
 
 _LAZY = {
+    "ChainResult": "qlara_async.chains",
+    "FallbackChain": "qlara_async.chains",
+    "FallbackChains": "qlara_async.chains",
     "Contact": "qlara_async.models.contacts",
     "ContactList": "qlara_async.models.contacts",
     "Conversations": "qlara_async.conversations",

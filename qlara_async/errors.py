@@ -14,6 +14,7 @@
     │   └── DeliveryUnknownError             a send that may have been accepted, and was not repeated
     │       └── BatchUnknownError            of several messages in one request; `.message_ids`
     ├── HandlerTimeout (TimeoutError)        a handler took longer than it may; `.handler`, `.timeout`
+    ├── ChainStoreError                      the store of fallback chains cannot be used
     ├── InboxError                           a durable inbox cannot be used
     ├── JournalError                         a bulk job's journal cannot be used
     │   ├── JournalDamagedError              the file is damaged, or no journal
@@ -65,6 +66,7 @@ __all__ = [
     "BadGatewayError",
     "BadRequestError",
     "BatchUnknownError",
+    "ChainStoreError",
     "ClientClosedError",
     "ClientStateError",
     "ConfigurationError",
@@ -247,6 +249,10 @@ class BatchUnknownError(DeliveryUnknownError):
         error = cls(f"{len(message_ids)} messages may have been accepted: look up {shown}", attempts=attempts)
         error.message_ids, error.accepted, error.refused = tuple(message_ids), tuple(accepted), tuple(refused)
         return error
+
+
+class ChainStoreError(QlaraError):
+    """The store of fallback chains is in use by another process, is no such file, or cannot be read or written."""
 
 
 class InboxError(QlaraError):
