@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import sqlite3
 import sys
 import time
@@ -67,8 +68,10 @@ class Service:
 
     def kill(self) -> None:
         assert self.process is not None
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
+        if self.process.returncode is None:
+            # Not process.kill(): it reaps a process that has just died, and how it died is lost to who waits for it.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, signal.SIGKILL)
 
     async def dead(self) -> int:
         assert self.process is not None
