@@ -32,7 +32,7 @@ from .sending.gates import Gate
 if TYPE_CHECKING:
     from .bulk.journal import Journal
     from .chains import ChainResult, FallbackChain, FallbackChains
-    from .consent import SuppressionList
+    from .consent import SuppressionList, erase_number
     from .conversations import Conversations
     from .models.contacts import Contact, ContactList
     from .models.record import Record
@@ -90,6 +90,7 @@ __all__ = [
     "WhatsApp",
     "WhatsAppTemplate",
     "__version__",
+    "erase_number",
 ]
 
 _LAZY = {
@@ -106,6 +107,7 @@ _LAZY = {
     "Record": "qlara_async.models.record",
     "StatusChange": "qlara_async.tracking",
     "SuppressionList": "qlara_async.consent",
+    "erase_number": "qlara_async.consent",
 }
 """What brings SQLite, or a receiver, or belongs to one resource is imported when it is asked for."""
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from .errors import StoreError
+from .models.erasure import Erased
 
 __all__ = ["Format", "SqliteFile"]
 
@@ -86,15 +87,15 @@ class SqliteFile:
         """
         return await self._on_thread(partial(self._guarded, partial(_transaction, work=work)))
 
-    async def scrub(self) -> bool:
-        """Leave no byte of what was deleted in the file. Return whether that is so.
-
-        It is not while another process reads the file: then parts of it stay in the write-ahead log.
+    async def erase(self, work: Callable[[sqlite3.Connection], int]) -> Erased:
+        """Do `work`, which deletes and counts entries, and leave no byte of what it deleted in the file.
 
         Raises:
             StoreError: the file cannot be written.
         """
-        return self._path is None or await self._on_thread(partial(self._guarded, scrub))
+        entries = await self.write(work)
+        scrubbed = self._path is None or await self._on_thread(partial(self._guarded, _scrub))
+        return Erased(place=self.name, removed={"entries": entries}, scrubbed=scrubbed)
 
     async def aclose(self) -> None:
         """Close the file, after all that was asked. What is in memory is kept; using the file again reopens it."""
@@ -164,8 +165,11 @@ def _transaction(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], _T
     return result
 
 
-def scrub(db: sqlite3.Connection) -> bool:
-    """Rewrite the file without its free pages, and empty the write-ahead log; return whether the log is empty."""
-    db.execute("VACUUM")
-    ((busy, _, _),) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+def _scrub(db: sqlite3.Connection) -> bool:
+    """Rewrite the file without its free pages, and empty the write-ahead log; return whether that could be done."""
+    try:
+        db.execute("VACUUM")
+        ((busy, _, _),) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.OperationalError:  # another process writes, or the disk has no room for a copy
+        return False
     return not busy

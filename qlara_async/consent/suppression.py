@@ -18,6 +18,7 @@ from typing import Any, Self
 from ..clock import Clock, SystemClock
 from ..errors import SuppressedError
 from ..models.channel import Channel, parse_channel
+from ..models.erasure import Erased
 from ..models.events import Inbound
 from ..models.message import Message, WhatsApp
 from ..protocol.numbers import checked_number, normal_number
@@ -212,8 +213,8 @@ class SuppressionList:
                 await asyncio.to_thread(writer.write, page)
             return writer.rows
 
-    async def erase(self, number: str, *, keep_suppressed: bool = True) -> int:
-        """Take a number out of the file, so that no byte of it is left; return how many entries it had.
+    async def erase(self, number: str, *, keep_suppressed: bool = True) -> Erased:
+        """Take a number out of the file, so that no byte of it is left, and say how many entries it had.
 
         Args:
             number: the number.
@@ -223,9 +224,7 @@ class SuppressionList:
         plain = checked_number(number)
         keys = await self._keys(plain)
         digest = keys[1] if keep_suppressed else None
-        erased = await self._file.write(partial(_erase, keys=keys, digest=digest))
-        await self._file.scrub()
-        return erased
+        return await self._file.erase(partial(_erase, keys=keys, digest=digest))
 
     def _is_wish(self, event: Inbound) -> bool:
         return self._words.wish(event.text) is not None and normal_number(event.source, bare=True) is not None

@@ -12,6 +12,7 @@ from typing import Self
 
 from ..errors import ConfigurationError
 from ..models.channel import Channel, parse_channel
+from ..models.erasure import Erased
 from ..models.events import Inbound
 from ..protocol.numbers import checked_number, normal_number
 from ..sqlite_file import Format, SqliteFile
@@ -120,11 +121,9 @@ class Conversations:
         last = await self._file.read(lambda db: db.execute(sql, values).fetchone()[0])
         return None if last is None else datetime.fromtimestamp(last, UTC)
 
-    async def erase(self, number: str) -> int:
-        """Forget a customer, so that no byte of their number is left in the file; return how many entries they had."""
-        erased = await self._file.write(partial(_erase, number=checked_number(number)))
-        await self._file.scrub()
-        return erased
+    async def erase(self, number: str) -> Erased:
+        """Forget a customer, so that no byte of their number is left in the file, and say how many entries they had."""
+        return await self._file.erase(partial(_erase, number=checked_number(number)))
 
 
 def _erase(db: sqlite3.Connection, number: str) -> int:

@@ -14,12 +14,15 @@ import msgspec
 from ....clock import Clock, SystemClock, Timer
 from ....errors import ConfigurationError, InboxError
 from ....loggers import webhooks_logger
+from ....models.erasure import Erased
 from ....models.events import UnknownEvent
+from ....protocol.numbers import checked_number
 from .. import InboxStats, Lane, Limits, Matcher, Row, Verdict, Work
 from ..ready import ReadyWork
 from . import listing
 from .codec import pack, unpack
 from .entries import DeadLetter, End, Incoming, Leased, Policy, Quarantined, Snapshot
+from .erasure import Erasure, scrub
 from .store import Store
 from .writer import Answers, Writer
 
@@ -289,6 +292,25 @@ class SqliteInbox:
             lambda store: store.write(lambda store: listing.replay(store, letter, handler or "", now))
         )
         return cast("int", count)
+
+    async def erase(self, number: str) -> Erased:
+        """Remove every event that came from a number or is about it: finished, dead, quarantined or pending.
+
+        Handlers that have begun are not stopped. The file is rewritten, which takes as long as copying it; callbacks
+        wait meanwhile. A callback that the gateway repeats afterwards is a new event.
+
+        Args:
+            number: with its country code, as ``+39…`` or ``0039…``.
+
+        Raises:
+            InvalidMessageError: it is no such number. InboxError: the file cannot be used.
+        """
+        erasure = Erasure(checked_number(number))
+        writer = await self._opened()
+        while await writer.call(lambda store: store.write(erasure.page)):
+            pass
+        scrubbed = bool(await writer.call(scrub))
+        return Erased(place="inbox", removed=erasure.removed, scrubbed=scrubbed)
 
     async def _opened(self) -> Writer:
         async with self._opening:

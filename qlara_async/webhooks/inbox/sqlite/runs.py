@@ -124,6 +124,16 @@ class Runs:
             return
         self._put_off(work.ticket, work.handler_id, lane, failed_at or now, now, now + self._wait(attempts))
 
+    def drop(self, event: int) -> int:
+        """Delete what is left of an event, and let those behind it in its lanes go on; return how many runs it had."""
+        left = self._db.execute("SELECT handler, lane, state FROM runs WHERE event = ?", (event,)).fetchall()
+        self._db.execute("DELETE FROM runs WHERE event = ?", (event,))
+        self.change -= len(left)
+        for handler, lane, state in left:
+            if state != WAITING:
+                self._promote(handler, lane)
+        return len(left)
+
     def lease(
         self, handlers: Sequence[tuple[int, str]], *, owner: int, free: int, now: float, room: Room
     ) -> list[Leased]:
