@@ -218,6 +218,14 @@ class DeliveryTracker:
         record = self._book.get(message if isinstance(message, str) else message.message_id)
         return None if record is None else record.snapshot()
 
+    async def knows(self, channel: Channel | str, message_id: str) -> bool:
+        """Whether a message of this id, the sender's or the gateway's, is tracked on whatever channel.
+
+        For ``WebhookReceiver(known_ids_only=tracker)``; a fallback has another channel than its message.
+        """
+        await self.start()
+        return self._book.get(message_id) is not None
+
     async def wait_until(
         self,
         message: Receipt | str,

@@ -26,6 +26,7 @@ from .exchange import (
     Head,
 )
 from .inbox import Inbox, Row, Verdict
+from .known_ids import KnownIds, WaitingRoom
 
 __all__ = ["Intake", "Phase"]
 
@@ -46,9 +47,18 @@ class Intake:
         phase: when draining, nothing new is admitted; when closed, nothing is put any more.
         in_flight: requests under way.
         accepted, duplicates, conflicts, refused: see ``Stats``.
+        waiting_room: where receipts for unknown ids wait; ``None`` if all ids are welcome.
     """
 
-    def __init__(self, doorkeeper: Doorkeeper, inbox: Inbox, *, max_body: int, clock: Clock) -> None:
+    def __init__(
+        self,
+        doorkeeper: Doorkeeper,
+        inbox: Inbox,
+        *,
+        max_body: int,
+        clock: Clock,
+        known_ids: KnownIds | None = None,
+    ) -> None:
         self.phase = Phase.NEW
         self.max_body = max_body
         self.accepted = self.duplicates = self.conflicts = self.refused = 0
@@ -58,6 +68,7 @@ class Intake:
         self.in_flight = 0
         self._quiet = asyncio.Event()
         self._alone: set[asyncio.Task[None]] = set()
+        self.waiting_room = None if known_ids is None else WaitingRoom(known_ids, self.put, clock)
 
     @property
     def trouble(self) -> str | None:
@@ -96,13 +107,22 @@ class Intake:
         events = decode_callbacks(body, content_type, received_at=received_at)
         trust = self._doorkeeper.trust
         events = [msgspec.structs.replace(event, trust=trust) for event in events]
+        unknown: list[Event] = []
+        if self.waiting_room is not None:
+            try:
+                events, unknown = await self.waiting_room.sift(events)
+            except Exception as error:
+                webhooks_logger.error("known_ids_only failed: %s", type(error).__name__)
+                return UNAVAILABLE
         try:
-            stored = await self.put(events)
+            stored = not events or await self.put(events)
         except asyncio.CancelledError:
             self._put_alone(events)
             raise
         if not stored:
             return UNAVAILABLE
+        if self.waiting_room is not None:
+            self.waiting_room.hold(unknown)
         return ACCEPTED_FORM if body_kind(content_type) == "form" else ACCEPTED
 
     async def put(self, events: Sequence[Event]) -> bool:

@@ -23,6 +23,7 @@ from .dispatch import Dispatcher
 from .exchange import Answer, Head, Headers
 from .inbox import Inbox
 from .intake import Intake, Phase
+from .known_ids import KnownIds
 from .middleware import Middleware
 from .order import OrderBy, lane_of
 from .router import Router, check_middleware
@@ -47,6 +48,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
         refused: requests answered other than 200.
         handled: runs of handlers that ended well.
         failed: runs of handlers that raised.
+        held: receipts for ids that are not known yet: see ``known_ids_only``.
+        unknown_ids: receipts dropped, because nobody knew their ids.
         pending: events with handlers still to run or running; a durable inbox counts each handler.
         oldest_age: seconds since the oldest pending event was stored.
         dead: pieces of work that were given up, and wait for ``replay``.
@@ -66,6 +69,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     refused: int
     handled: int
     failed: int
+    held: int = 0
+    unknown_ids: int = 0
     pending: int
     oldest_age: float = 0.0
     dead: int = 0
@@ -101,6 +106,10 @@ class WebhookReceiver(Router):
             up; who goes on all the same is left behind.
         concurrency: handlers running at once.
         handler_timeout: seconds a handler may take that was not registered with a ``timeout`` of its own.
+        known_ids_only: a ``DeliveryTracker`` or a function of channel and id: receipts for ids it does not know are
+            answered 200 and wait outside of the inbox, in memory, until it does; after two minutes they are dropped.
+            So who has the token cannot flood the inbox with made-up receipts, and a receipt that overtakes the
+            answer to its send is not lost, unless the process ends meanwhile. Inbound messages are not concerned.
         order_by: what puts events into one lane, in which each handler gets them one at a time and in order: see
             ``OrderBy``.
         clock: for tests.
@@ -122,6 +131,7 @@ class WebhookReceiver(Router):
         drain_timeout: float = 25.0,
         concurrency: int = 64,
         handler_timeout: float = math.inf,
+        known_ids_only: KnownIds | None = None,
         order_by: OrderBy = None,
         clock: Clock | None = None,
     ) -> None:
@@ -145,7 +155,7 @@ class WebhookReceiver(Router):
                 f"a signed request passes for {window:.0f} seconds (max_age + max_future), but the inbox recognises it "
                 f"for {inbox.dedup_ttl:.0f} only: raise its dedup_ttl, or lower max_age"
             )
-        self._intake = Intake(self._doorkeeper, inbox, max_body=max_body, clock=clock)
+        self._intake = Intake(self._doorkeeper, inbox, max_body=max_body, clock=clock, known_ids=known_ids_only)
         self._dispatcher = Dispatcher(
             self,
             inbox,
@@ -280,6 +290,8 @@ class WebhookReceiver(Router):
         try:
             async with asyncio.timeout(self._drain_timeout):
                 await self._intake.quiet()
+                if self._intake.waiting_room is not None:
+                    await self._intake.waiting_room.close()
                 await self._inbox.drain()
                 await self._dispatcher.idle()
         except TimeoutError:
@@ -317,6 +329,8 @@ class WebhookReceiver(Router):
             refused=intake.refused,
             handled=dispatcher.handled,
             failed=dispatcher.failed,
+            held=0 if intake.waiting_room is None else len(intake.waiting_room),
+            unknown_ids=0 if intake.waiting_room is None else intake.waiting_room.dropped,
             pending=inbox.pending,
             oldest_age=inbox.oldest_age,
             dead=inbox.dead,
