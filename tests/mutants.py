@@ -13,15 +13,18 @@ import ast
 import copy
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
+from multiprocessing import get_context
 from pathlib import Path
-from threading import local
 from typing import Any
+
+import aiohttp.web  # noqa: F401 - once, before the forks
+import pytest
+from hypothesis import Phase, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ("tests/test_auth_rules.py", "tests/test_auth.py")
@@ -169,27 +172,49 @@ def _line(code: str) -> str:
     return " ".join(code.split())[:100]
 
 
-_own = local()
-
-
 def survives(mutant: Mutant) -> bool:
-    """Run the tests against a mutant, in this thread's own copy of the package."""
-    if not hasattr(_own, "copy"):
-        _own.copy = Path(tempfile.mkdtemp(prefix="mutants-"))
+    """Run the tests against a mutant, in this worker's own copy of the package."""
+    copied = Path(tempfile.gettempdir()) / f"mutants-{os.getpid()}"
+    if not copied.exists():
         for folder in ("qlara_async", "tests"):
-            shutil.copytree(ROOT / folder, _own.copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "pyproject.toml", _own.copy)
-    target = _own.copy / mutant.path
-    original = (ROOT / mutant.path).read_text()
-    target.write_text(mutant.source)
-    # No bytecode: two mutants of one size within a second would share it.
-    command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--timeout=60", *TESTS]
-    environment = os.environ | {"PYTHONPATH": str(_own.copy), "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        done = subprocess.run(command, cwd=_own.copy, env=environment, capture_output=True, check=False)
-    finally:
-        target.write_text(original)
-    return done.returncode == 0
+            shutil.copytree(ROOT / folder, copied / folder)
+        shutil.copy(ROOT / "pyproject.toml", copied)
+    target = copied / mutant.path
+    original = target.read_text()
+    _write(target, mutant.source)
+    child = os.fork()  # pytest, Hypothesis and aiohttp are imported already; the package is not
+    if not child:
+        os._exit(_run_tests(copied))
+    _, status = os.waitpid(child, 0)
+    _write(target, original)
+    return os.waitstatus_to_exitcode(status) == 0
+
+
+_TICKS = count(1)
+
+
+def _write(target: Path, source: str) -> None:
+    """Write a module with a time of its own: mutants of one size within a second would share their bytecode."""
+    target.write_text(source)
+    tick = next(_TICKS)
+    os.utime(target, (tick, tick))
+
+
+def _run_tests(where: Path) -> int:
+    for name in [name for name in sys.modules if name.partition(".")[0] in {"tests", "qlara_async"}]:
+        del sys.modules[name]
+    os.chdir(where)
+    sys.path.insert(0, str(where))
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    # No shrinking: that a test fails is enough.
+    phases = (Phase.explicit, Phase.generate)
+    settings.register_profile("mutants", max_examples=20, phases=phases, database=None, derandomize=True, deadline=None)
+    settings.load_profile("mutants")
+    # That Hypothesis was imported before pytest came to rewrite its assertions is meant.
+    options = ["-W", "ignore::pytest.PytestAssertRewriteWarning", "-p", "no:cacheprovider", "--timeout=30"]
+    return int(pytest.main(["-x", "-q", *options, *TESTS]))
 
 
 def main() -> int:
@@ -204,8 +229,8 @@ def main() -> int:
         print("the tests fail without any change")
         return 1
     survivors = unexpected = 0
-    with ThreadPoolExecutor(options.jobs) as pool:
-        for mutant, alive in zip(mutants, pool.map(survives, mutants), strict=True):
+    with get_context("fork").Pool(options.jobs) as pool:
+        for mutant, alive in zip(mutants, pool.imap(survives, mutants), strict=True):
             name = f"{mutant.path}: {mutant.what}"
             survivors += alive
             if alive and name not in EQUIVALENT:
