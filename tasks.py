@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / f".venv-{sys.version_info.major}.{sys.version_info.minor}"
 PYTHON = VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-BENCHMARKS = ("limiter", "send", "journal", "journalled", "receiver", "inbox", "memory", "imports")
+BENCHMARKS = ("limiter", "send", "journal", "journalled", "batched", "receiver", "inbox", "memory", "imports")
 
 
 def run(*command: str | Path) -> None:

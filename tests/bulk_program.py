@@ -1,8 +1,8 @@
 """A bulk job with a journal, run as a process of its own so that it can be killed.
 
-``python -m tests.bulk_program URL JOURNAL COUNT [POINT NTH]``: sends COUNT messages of a regenerated source; with a
-kill point, the process kills itself with SIGKILL when it comes to that point for the NTH time. Prints the summary as
-JSON.
+``python -m tests.bulk_program URL JOURNAL COUNT [--legacy] [POINT NTH]``: sends COUNT messages of a regenerated source,
+with ``--legacy`` 20 in a request; with a kill point, the process kills itself with SIGKILL when it comes to that point
+for the NTH time. Prints the summary as JSON.
 """
 
 from __future__ import annotations
@@ -53,14 +53,17 @@ def die_at(point: str, nth: int) -> None:
     setattr(owner, name, wrapped)
 
 
-async def main(url: str, journal: str, count: int) -> None:
+async def main(url: str, journal: str, count: int, *, legacy: bool) -> None:
     retry = RetryPolicy(settle=0.4, max_attempts=6)
     limit = RateLimit(per_second=2_000, per_minute=100_000)
     async with QlaraClient(
         "sandbox-key", base_url=url, rate_limit=limit, retry=retry, timeouts=Timeouts(read=0.5)
     ) as qlara:
         outcomes: dict[int, list[Any]] = {}
-        async with qlara.bulk(rows(count), journal=journal, concurrency=8) as job:
+        route: dict[str, Any] = (
+            {"sms_route": "legacy", "batch": 20, "concurrency": 40} if legacy else {"concurrency": 8}
+        )
+        async with qlara.bulk(rows(count), journal=journal, **route) as job:
             async for outcome in job:
                 assert outcome.index not in outcomes
                 outcomes[outcome.index] = [outcome.state, outcome.message_id, outcome.resumed]
@@ -68,6 +71,7 @@ async def main(url: str, journal: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 4:
-        die_at(sys.argv[4], int(sys.argv[5]))
-    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    arguments = [argument for argument in sys.argv[1:] if argument != "--legacy"]
+    if len(arguments) > 3:
+        die_at(arguments[3], int(arguments[4]))
+    asyncio.run(main(arguments[0], arguments[1], int(arguments[2]), legacy="--legacy" in sys.argv))

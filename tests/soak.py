@@ -1,4 +1,4 @@
-"""Kills without end: ``python -m tests.soak bulk --kills 1000``, ``python -m tests.soak receiver --kills 1000``.
+"""Kills without end: ``python -m tests.soak bulk --kills 1000 [--legacy]``, ``python -m tests.soak receiver --kills 1000``.
 
 Receivers on a durable inbox are killed with SIGKILL at the eight points of an event's way, or in between, while a
 sandbox posts receipts that it doubles, reorders and delivers again, and customers write; then every acknowledged event
@@ -44,17 +44,19 @@ FAULTS = Faults(
 )
 
 
-async def campaign(directory: Path, number: int, randomness: random.Random, kills: Counter[str]) -> tuple[int, int]:
+async def campaign(
+    directory: Path, number: int, randomness: random.Random, kills: Counter[str], *route: str
+) -> tuple[int, int]:
     """Run one campaign to its end through a few kills; returns how many messages ended accepted and unknown."""
     journal = directory / f"campaign-{number}.db"
     async with Sandbox(rate_limit=None, faults=FAULTS, seed=number) as sandbox:
         for _ in range(randomness.randrange(3, 9)):
             if randomness.random() < 0.5:
                 point, nth = randomness.choice(list(POINTS)), str(randomness.randrange(1, 30))
-                process = await start(sandbox, journal, point, nth, count=MESSAGES)
+                process = await start(sandbox, journal, *route, point, nth, count=MESSAGES)
             else:
                 point = "at random"
-                process = await start(sandbox, journal, count=MESSAGES)
+                process = await start(sandbox, journal, *route, count=MESSAGES)
                 target = len(sandbox.accepted) + randomness.randrange(0, 40)
                 deadline = time.monotonic() + 0.6 + randomness.random()
                 while process.returncode is None and len(sandbox.accepted) < target and time.monotonic() < deadline:
@@ -65,7 +67,7 @@ async def campaign(directory: Path, number: int, randomness: random.Random, kill
                 break
             kills[point] += 1
         sandbox.faults = Faults()
-        summary = await result(await start(sandbox, journal, count=MESSAGES))
+        summary = await result(await start(sandbox, journal, *route, count=MESSAGES))
         assert summary is not None
         outcomes = summary["outcomes"].values()
         states = Counter(state for state, _, _ in outcomes)
@@ -79,7 +81,7 @@ async def campaign(directory: Path, number: int, randomness: random.Random, kill
         return states["accepted"], states["unknown"]
 
 
-async def soak(wanted: int, seed: int) -> None:
+async def soak(wanted: int, seed: int, *route: str) -> None:
     """Kill `wanted` times, over as many campaigns as that takes."""
     randomness = random.Random(seed)
     kills: Counter[str] = Counter()
@@ -88,7 +90,9 @@ async def soak(wanted: int, seed: int) -> None:
     with tempfile.TemporaryDirectory() as directory:
         while kills.total() < wanted:
             number += 1
-            more_accepted, more_unknown = await campaign(Path(directory), number + seed * 100_000, randomness, kills)
+            more_accepted, more_unknown = await campaign(
+                Path(directory), number + seed * 100_000, randomness, kills, *route
+            )
             accepted += more_accepted
             unknown += more_unknown
             print(f"campaign {number}: {kills.total()} kills, {accepted} accepted, {unknown} unknown", flush=True)
@@ -128,10 +132,13 @@ def main() -> None:
     parser.add_argument("what", choices=["bulk", "receiver"])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--legacy", action="store_true", help="many SMS in a request")
     arguments = parser.parse_args()
     logging.getLogger("qlara_async.sandbox").setLevel(logging.ERROR)  # it gives callbacks up: that is the point
-    run = soak if arguments.what == "bulk" else soak_receiver
-    asyncio.run(run(arguments.kills, arguments.seed))
+    if arguments.what == "receiver":
+        asyncio.run(soak_receiver(arguments.kills, arguments.seed))
+    else:
+        asyncio.run(soak(arguments.kills, arguments.seed, *(["--legacy"] if arguments.legacy else [])))
 
 
 if __name__ == "__main__":

@@ -111,3 +111,43 @@ async def test_g5_killed_at_random_instants_among_faults_until_done(gateway: San
     summary = await result(await start(gateway, journal))
     assert summary is not None
     check_exactly_once(gateway, summary)
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_g5_killed_at_a_named_point_of_the_legacy_route_and_resumed(
+    point: str, gateway: Sandbox, tmp_path: Path
+) -> None:
+    journal = tmp_path / "campaign.db"
+    nth = "3" if "byte" in point or "response" in point else "45"  # requests are fewer than rows
+    assert await result(await start(gateway, journal, "--legacy", point, nth, count=150)) is None
+    summary = await result(await start(gateway, journal, "--legacy", count=150))
+    assert summary is not None
+    check_exactly_once(gateway, summary, count=150)
+
+
+async def test_g5_the_legacy_route_killed_at_random_instants_among_faults_until_done(
+    gateway: Sandbox, tmp_path: Path
+) -> None:
+    journal = tmp_path / "campaign.db"
+    assert await result(await start(gateway, tmp_path / "earlier.db", count=1)) is not None
+    gateway.accepted.clear()
+    gateway.faults = Faults(latency_after=0.3, drop_before=0.1, drop_after=0.1, error_after=0.1, delay=0.02)
+    randomness = random.Random(11)
+    for _ in range(4):
+        process = await start(gateway, journal, "--legacy", count=300)
+        target = len(gateway.accepted) + randomness.randrange(1, 60)
+        while process.returncode is None and len(gateway.accepted) < target:
+            await asyncio.sleep(0)
+        if process.returncode is None:
+            process.send_signal(signal.SIGKILL)
+        if await result(process) is not None:
+            break
+    gateway.faults = Faults()
+    summary = await result(await start(gateway, journal, "--legacy", count=300))
+    assert summary is not None
+    states = {state for state, _, _ in summary["outcomes"].values()}
+    assert states <= {"accepted", "unknown"}  # what is lost before anything is known as accepted may stay unknown
+    assert set(gateway.accepted.values()) == {1}
+    assert {item for state, item, _ in summary["outcomes"].values() if state == "accepted"} <= set(gateway.accepted)
+    known = {item for _, item, _ in summary["outcomes"].values()}
+    assert set(gateway.accepted) <= known
