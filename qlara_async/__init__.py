@@ -8,6 +8,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from ._version import __version__
+from .bulk.estimate import Estimate, InvalidRow
 from .bulk.job import BulkJob
 from .bulk.outcome import BulkSummary, Outcome, OutcomeState
 from .client import QlaraClient
@@ -53,11 +54,13 @@ __all__ = [
     "Conversations",
     "DeliveryStatus",
     "DeliveryTracker",
+    "Estimate",
     "FallbackChain",
     "FallbackChains",
     "FallbackRcs",
     "FallbackSms",
     "Gate",
+    "InvalidRow",
     "Journal",
     "KeyRotated",
     "LegacyReceipt",

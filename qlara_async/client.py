@@ -17,6 +17,7 @@ import aiohttp
 import msgspec
 
 from ._version import __version__
+from .bulk.estimate import Estimate, Price, estimate
 from .bulk.job import BulkJob
 from .bulk.outcome import OnUnknown, SmsRoute
 from .clock import Clock, SystemClock
@@ -340,6 +341,22 @@ class QlaraClient(Catalogue):
             journalled=None if journal is None else self._by_journal(journal, sender, options, on_unknown),
             batching=batching,
         )
+
+    async def estimate(
+        self, source: Iterable[object] | AsyncIterable[object], *, price: Price | None = None, batch: int | None = None
+    ) -> Estimate:
+        """Draw a source of `bulk` to its end and say what a job over it would send, cost and take. Nothing is sent.
+
+        Args:
+            source: as of `bulk`; a generator is used up.
+            price: of one SMS part or one other message; or a mapping of prices by channel.
+            batch: SMS in one request, for a job with ``sms_route="legacy"``: counted as if every batch were full.
+
+        Raises:
+            ConfigurationError: a price is none, or missing for a channel of the source; `batch` is no such number.
+        """
+        windows = self.limiter.unused_windows()
+        return await estimate(source, price=price, batch=batch, windows=windows, gates=self._options.gates)
 
     def _batching(self, options: CallOptions, sms_route: str, batch: int, flush_after: float) -> BatchingSender:
         if sms_route != "legacy":

@@ -193,6 +193,10 @@ class Limiter:
                 _resolve(waiter, None)
         self._arm()
 
+    def unused_windows(self) -> GrantWindows:
+        """Return the windows of an idle limiter of the same settings, to try a schedule on."""
+        return self._windows.unused()
+
     def set_rate(self, rate: RateLimit | None) -> None:
         """Change the rate from now on. Grants of the last minute keep counting."""
         self._windows.set_rate(rate)

@@ -46,6 +46,7 @@ class GrantWindows:
     __slots__ = (
         "_bulk",
         "_grants",
+        "_guard",
         "_interactive",
         "_minute",
         "_paused_until",
@@ -60,6 +61,7 @@ class GrantWindows:
             raise ConfigurationError("the guard is in seconds and must not be negative")
         if not 0 <= reserve <= 1:
             raise ConfigurationError("the reserve is a share of each window, from 0 to 1")
+        self._guard = guard
         self._second = 1.0 + guard
         self._minute = 60.0 + guard
         self._reserve = reserve
@@ -77,6 +79,10 @@ class GrantWindows:
     def paused_until(self) -> float:
         """The time before which nothing is granted; long ago (`-inf`) if there never was a pause."""
         return self._paused_until
+
+    def unused(self) -> GrantWindows:
+        """Return windows of the same rate, guard and reserve in which nothing was granted."""
+        return GrantWindows(self._rate, guard=self._guard, reserve=self._reserve)
 
     def set_rate(self, rate: RateLimit | None) -> None:
         """Change the rate from now on. Past grants keep counting, so no window ever holds more than its rate.
