@@ -1,4 +1,4 @@
-"""Kills without end: ``python -m tests.soak bulk --kills 1000 [--legacy]``, ``python -m tests.soak receiver --kills 1000``.
+"""Kills without end: ``python -m tests.soak bulk --kills 1000 [--legacy]``, or ``receiver`` instead of ``bulk``.
 
 Receivers on a durable inbox are killed with SIGKILL at the eight points of an event's way, or in between, while a
 sandbox posts receipts that it doubles, reorders and delivers again, and customers write; then every acknowledged event
