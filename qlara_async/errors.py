@@ -31,6 +31,7 @@
     │   ├── OutsideWindowError               free-form WhatsApp, and the customer has not written for 24 hours
     │   └── SuppressedError                  the recipient is on the suppression list
     ├── StoreError                           a suppression list or the conversations cannot be read or written
+    ├── TransferError                        a file could not be uploaded or downloaded
     ├── MessageRejectedError                 a 2xx answer with `accepted: false`; `.reasons`
     ├── UndecodableAnswerError               a 2xx answer that is not what the API documents
     └── ApiError                             an HTTP error; `.status`, `.code`, `.detail`, `.retry_after`
@@ -100,6 +101,7 @@ __all__ = [
     "SuppressedError",
     "TrackingError",
     "TrackingStoreError",
+    "TransferError",
     "TransportError",
     "UndecodableAnswerError",
     "UnprocessableError",
@@ -409,6 +411,14 @@ class StoreError(QlaraError):
     """A suppression list or the conversations cannot be used: the file is locked, damaged, full, or something else.
 
     A send that cannot be checked is not made.
+    """
+
+
+class TransferError(QlaraError):
+    """A file could not be uploaded or downloaded; of a download nothing is left.
+
+    The text says why: what was to be sent cannot be read, or what comes is too large, too slow, from where it must not
+    come, or cannot be written.
     """
 
 

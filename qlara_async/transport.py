@@ -10,8 +10,10 @@ import asyncio
 import base64
 import ssl as ssl_module
 import warnings
+from typing import TYPE_CHECKING
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -22,6 +24,7 @@ from .errors import (
     ConnectionFailed,
     RequestTimeout,
     Sent,
+    TransferError,
     TransportError,
     WrongEventLoopError,
 )
@@ -30,11 +33,17 @@ from .protocol.requests import Request, check_base_url
 from .protocol.responses import Response
 from .read_deadlines import ReadDeadlines
 
+if TYPE_CHECKING:
+    from .transfers.download import Sink
+    from .transfers.upload import Upload
+
 __all__ = ["Credentials", "Transport"]
 
 # aiohttp's counter of bytes written is exact for a body handed over in a single write, which it is below this size: a
 # larger one, torn down half-way, may count too little. Sends are far smaller.
 _SINGLE_WRITE = 64 * 1024
+# Of a download, written at once.
+_CHUNK = 128 * 1024
 
 
 class Credentials:
@@ -84,6 +93,7 @@ class Transport:
         connections: the most connections of our own pool; 0 for as many as there are requests in flight.
         proxy: a proxy URL.
         ssl: a TLS context.
+        resolver: resolves the hosts of download links, whose addresses are then checked; for tests.
     """
 
     def __init__(
@@ -97,6 +107,7 @@ class Transport:
         connections: int = 0,
         proxy: str | None = None,
         ssl: ssl_module.SSLContext | None = None,
+        resolver: AbstractResolver | None = None,
     ) -> None:
         if session is not None and connector is not None:
             raise ConfigurationError("give session or connector, not both")
@@ -111,6 +122,7 @@ class Transport:
         self._given_session = session
         self._connector = connector
         self._proxy = proxy
+        self._resolver = resolver
         self._ssl: ssl_module.SSLContext | bool = True if ssl is None else ssl
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -176,8 +188,12 @@ class Transport:
             source=self,
         )
 
-    async def exchange(self, request: Request, timeouts: Timeouts) -> Response:
+    async def exchange(
+        self, request: Request, timeouts: Timeouts, *, upload: Upload | None = None, sink: Sink | None = None
+    ) -> Response:
         """Make one attempt: put `request` on the wire and read the whole answer, whatever its status.
+
+        An `upload` goes as its body; a 2xx answer goes into `sink`, and is empty then.
 
         Redirects are not followed. A request that is idempotent by HTTP (GET, PUT, DELETE) aiohttp itself repeats
         once when a kept connection turns out to be closed.
@@ -186,17 +202,21 @@ class Transport:
             ConnectionFailed: the connection could not be opened, or broke.
             RequestTimeout: a time-out of `timeouts`. Waiting for a pooled connection has none.
             ClientClosedError, WrongEventLoopError: see `open`.
+            TransferError: the upload cannot be read, or the sink does not take the answer.
         """
         session = self.open()
+        size = None if upload is None else await upload.size()
         task = asyncio.current_task()
         if task is None:
             raise ClientStateError("a client works inside an asyncio task")
         cancellations = task.cancelling()
         tracker = aiohttp.UploadTracker()
-        if request.body:
+        if request.body or upload is not None:
             self._deadlines.watch(task, tracker, timeouts.read)
         try:
-            return await self._answer(session, request, timeouts, tracker)
+            if upload is not None:
+                return await self._upload(session, request, timeouts, tracker, upload, size)
+            return await self._answer(session, request, timeouts, tracker, sink)
         except asyncio.CancelledError as error:
             if not self._deadlines.caused_cancellation(task):
                 if task.cancelling() > cancellations:
@@ -210,11 +230,18 @@ class Transport:
             caught = error
         finally:
             self._deadlines.forget(task)
+        if upload is not None and upload.failure is not None:
+            raise upload.failure
         # Raised out here, because what aiohttp raised holds headers and URLs: it must not be our error's context.
         raise self._failure(caught, request, tracker, timeouts)
 
     async def _answer(
-        self, session: aiohttp.ClientSession, request: Request, timeouts: Timeouts, tracker: aiohttp.UploadTracker
+        self,
+        session: aiohttp.ClientSession,
+        request: Request,
+        timeouts: Timeouts,
+        tracker: aiohttp.UploadTracker,
+        sink: Sink | None,
     ) -> Response:
         body = request.body
         answer = await session.request(
@@ -231,8 +258,11 @@ class Transport:
         )
         try:
             if body:
-                _check_it_was_asked(body, tracker)
+                _check_it_was_asked(len(body), tracker)
                 return Response(answer.status, answer.headers, await answer.read())
+            if sink is not None and 200 <= answer.status < 300:
+                await sink.take(answer.headers, answer.content.iter_chunked(_CHUNK))
+                return Response(answer.status, answer.headers, b"")
             async with asyncio.timeout(
                 timeouts.read
             ):  # the session's own time-out is for silence: a trickle has no end
@@ -240,6 +270,70 @@ class Transport:
         except BaseException:
             answer.close()
             raise
+
+    async def _upload(
+        self,
+        session: aiohttp.ClientSession,
+        request: Request,
+        timeouts: Timeouts,
+        tracker: aiohttp.UploadTracker,
+        upload: Upload,
+        size: int | None,
+    ) -> Response:
+        headers = CIMultiDict(self._request_headers or {})
+        if size is not None:
+            headers["Content-Length"] = str(size)
+        async with session.request(
+            request.method,
+            self._url(request),
+            data=aiohttp.AsyncIterablePayload(upload.chunks(), content_type=upload.content_type),
+            headers=headers,
+            timeout=self._client_timeout(timeouts, swept=True),
+            allow_redirects=False,
+            raise_for_status=False,
+            proxy=self._proxy,
+            ssl=self._ssl,
+            upload_tracker=tracker,
+        ) as answer:
+            if answer.status < 300 and size is not None:
+                _check_it_was_asked(size, tracker)  # a refusal may come before the whole has left
+            return Response(answer.status, answer.headers, await answer.read())
+
+    async def follow(self, link: str, sink: Sink, timeouts: Timeouts) -> None:
+        """Download a link of the gateway's, which may be on any public host: without credentials or redirects.
+
+        Its address is checked after resolution. Through a proxy that is the proxy's part.
+
+        Raises:
+            TransferError: the link may not be followed, its host does not answer with 2xx, or the sink refuses it.
+            ConnectionFailed, RequestTimeout, ClientClosedError: as for `exchange`.
+        """
+        from .protocol.links import check_link, is_loopback  # noqa: PLC0415 — for those who download
+        from .transfers.resolver import PublicResolver  # noqa: PLC0415
+
+        self.open()
+        url = URL(check_link(link, self._base), encoded=True)
+        loopback = is_loopback(URL(self._base).host or "")
+        resolver = None if self._proxy is not None else PublicResolver(self._resolver, loopback=loopback)
+        try:
+            async with (
+                aiohttp.ClientSession(
+                    connector=aiohttp.TCPConnector(resolver=resolver),
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                    headers={"User-Agent": self._headers["User-Agent"]},
+                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect, sock_read=timeouts.read),
+                ) as session,
+                session.get(url, allow_redirects=False, proxy=self._proxy, ssl=self._ssl) as answer,
+            ):
+                if not 200 <= answer.status < 300:
+                    raise TransferError(f"the download link was answered {answer.status}; it may have expired")
+                await sink.take(answer.headers, answer.content.iter_chunked(_CHUNK))
+                return
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            caught = error
+        if isinstance(caught, TimeoutError):
+            raise RequestTimeout("the download link's host did not answer in time", phase="read", sent="maybe")
+        raise ConnectionFailed(_what_failed(caught, "the download link's host"), sent="maybe")
 
     def _url(self, request: Request) -> URL:
         if request.message_id is None:
@@ -281,9 +375,9 @@ class Transport:
         return ConnectionFailed(_what_failed(error, self._host), sent=sent, message_id=request.message_id)
 
 
-def _check_it_was_asked(body: bytes, tracker: aiohttp.UploadTracker) -> None:
+def _check_it_was_asked(size: int, tracker: aiohttp.UploadTracker) -> None:
     """Refuse an answer that came before the request had left: it is what an earlier one left behind."""
-    if tracker.bytes_written < len(body):
+    if tracker.bytes_written < size:
         raise aiohttp.ClientConnectionError
 
 

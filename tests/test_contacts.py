@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
 from qlara_async import QlaraClient
-from qlara_async.errors import BadRequestError, ConfigurationError, InternalServerError, NotFoundError
+from qlara_async.errors import BadRequestError, ConfigurationError, InternalServerError, NotFoundError, TransferError
+from qlara_async.protocol.operations.contacts import ContactBody, ContactQuery
 from qlara_async.sandbox import Fault, Sandbox
 
 from .wire import WireGateway, answer
@@ -117,6 +120,10 @@ class TestContacts:
         assert (await qlara.contact_lists.add([1], [5])).ids == (7,)
         assert [seen.body for seen in gateway.seen[::2]] == [seen.body for seen in gateway.seen[1::2]]
 
+    def test_g11_the_fields_of_a_request_are_not_in_its_repr(self) -> None:
+        assert repr(ContactBody(phone_number="+393401234567", first_name="Anna")) == "ContactBody()"
+        assert repr(ContactQuery(search="Anna")) == "ContactQuery()"
+
 
 class TestLists:
     async def test_contacts_are_put_on_lists_and_taken_off(self, account: QlaraClient) -> None:
@@ -170,6 +177,62 @@ class TestLists:
         contact = await account.contacts.create(email="a@b.it")
         with pytest.raises(BadRequestError, match="listIds"):
             await account.contact_lists.add([99], [contact.id])
+
+
+class TestImport:
+    CSV = b"firstName;lastName;phoneNumber\nAnna;Rossi;+393401234567\nBruno;Verdi;+393401234568\n"
+
+    async def test_a_file_becomes_contacts_on_a_list(self, account: QlaraClient, tmp_path: Path) -> None:
+        path = tmp_path / "people.csv"
+        path.write_bytes(self.CSV)
+        vip = await account.contact_lists.create("VIP")
+        preview = await account.contacts.import_file(path, list_id=vip.id, preview=1)
+        assert preview.rows == ({"firstName": "Anna", "lastName": "Rossi", "phoneNumber": "+393401234567"},)
+        assert preview.summary == {"total": 2}
+        assert await names(account.contact_lists.contacts(vip.id)) == ["Anna Rossi", "Bruno Verdi"]
+
+    async def test_who_is_known_by_number_is_changed_and_not_doubled(self, account: QlaraClient) -> None:
+        await account.contacts.create(phone_number="+393401234567", first_name="Ana")
+        await account.contacts.import_file(self.CSV, file_name="people.csv")
+        assert await names(account.contacts.list()) == ["Anna Rossi", "Bruno Verdi"]
+
+    async def test_a_head_is_left_out_when_told(self, account: QlaraClient) -> None:
+        await account.contacts.import_file(
+            b"a,b,c,d\nAnna,Rossi,+393401234567,a@b.it\n", file_name="people.txt", remove_head=True
+        )
+        assert await names(account.contacts.list()) == ["Anna Rossi"]
+
+    async def test_vcards_become_contacts(self, account: QlaraClient) -> None:
+        card = b"BEGIN:VCARD\r\nVERSION:3.0\r\nN:Rossi;Anna;;;\r\nTEL;TYPE=CELL:+393401234567\r\nEND:VCARD\r\n"
+        await account.contacts.import_vcard(card, file_name="anna.VCF")
+        assert await names(account.contacts.list()) == ["Anna Rossi"]
+        with pytest.raises(BadRequestError):
+            await account.contacts.import_vcard(b"nothing", file_name="anna.vcf")
+
+    async def test_an_import_that_cannot_work_costs_no_request(self, account: QlaraClient, sandbox: Sandbox) -> None:
+        for bad in (
+            account.contacts.import_file(b"x"),
+            account.contacts.import_vcard(b"x", file_name="people.csv"),
+            account.contacts.import_file(b"x", file_name="people.csv", preview=0),
+            account.contacts.import_file(5, file_name="people.csv"),  # type: ignore[arg-type]
+        ):
+            with pytest.raises(ConfigurationError):
+                await bad
+        with pytest.raises(TransferError, match="No such file"):
+            await account.contacts.import_file("/nowhere/people.csv")
+        assert list(sandbox.arrivals) == []
+
+    async def test_what_is_no_form_or_has_no_file_is_refused(self, sandbox: Sandbox) -> None:
+        url = f"{sandbox.url}{CONTACTS}/upload"
+        async with aiohttp.ClientSession(headers={"X-Api-Key": sandbox.api_key}) as session:
+            async with session.post(url, json={}) as got:
+                assert got.status == 415
+            with aiohttp.MultipartWriter("form-data") as form:
+                form.append("people.csv").set_content_disposition("form-data", name="fileName")
+            async with session.post(url, data=form) as got:
+                assert (got.status, (await got.json())["message"]) == (400, "Part `file` is required")
+            async with session.post(url, data=io.BytesIO(b"x" * (17 << 20))) as got:
+                assert got.status == 413
 
 
 class TestSandbox:

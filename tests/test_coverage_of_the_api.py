@@ -131,10 +131,6 @@ PENDING = {
     ("GET", f"{GATEWAY}/exports/{{}}"),
     ("POST", f"{GATEWAY}/exports/{{}}"),
     ("GET", "/files/{}"),
-    ("POST", f"{GATEWAY}/contacts/upload"),
-    ("POST", f"{GATEWAY}/contacts/upload/vcard"),
-    ("POST", f"{GATEWAY}/contacts/mapped/file"),
-    ("POST", f"{GATEWAY}/contacts/mapped/vcard"),
     ("GET", f"{GATEWAY}/campaigns"),
     ("POST", f"{GATEWAY}/campaigns"),
     ("GET", f"{GATEWAY}/campaigns/{{}}"),
@@ -206,6 +202,10 @@ async def contacts(qlara: QlaraClient) -> None:
     await everything(qlara.contacts.list())
     await qlara.contacts.get(contact.id)
     await qlara.contacts.update(contact.id, first_name="Anna")
+    await qlara.contacts.import_file(b"+393401234568", file_name="people.csv")
+    await qlara.contacts.import_vcard(b"BEGIN:VCARD\nTEL:+393401234569\nEND:VCARD", file_name="people.vcf")
+    await qlara.contacts.confirm_file_import({"mapping": {"0": "phoneNumber"}})
+    await qlara.contacts.confirm_vcard_import({"mapping": {"0": "phoneNumber"}})
     made = await qlara.contact_lists.create("VIP")
     await everything(qlara.contact_lists.list())
     added = await qlara.contact_lists.add([made.id], [contact.id])

@@ -19,10 +19,18 @@ import msgspec
 from ..errors import ConfigurationError
 from ..models.record import Id
 
-__all__ = ["Comma", "batches_of", "checked", "chosen", "expand", "read_query", "several", "write_query"]
+__all__ = ["Comma", "Fields", "batches_of", "checked", "chosen", "expand", "read_query", "several", "write_query"]
 
 S = TypeVar("S", bound=msgspec.Struct)
 E = TypeVar("E", bound=StrEnum)
+
+
+class Fields(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
+    """The fields of a query, a form or a body, by the API's names in snake_case. Its ``repr`` shows none of them."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
 
 Comma = tuple[Id, ...]
 """Several values of one parameter."""

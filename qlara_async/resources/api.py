@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from secrets import token_hex
 from typing import Any, TypeVar
 
 import msgspec
 
+from ..errors import TransferError
 from ..models.record import Id, Record
+from ..protocol.forms import form_of
 from ..protocol.operations.operation import Operation
 from ..protocol.paging import OneAnswer, PageWalk, Walk
 from ..protocol.parameters import batches_of
 from ..protocol.records import json_of, record_of
+from ..protocol.requests import Request
 from ..protocol.responses import Response
 from ..sending.calls import Caller, CallOptions
+from ..transfers.download import SavedFile, Sink
+from ..transfers.upload import Upload, UploadSource
 from .listing import Listing, checked_limit
 
 __all__ = ["Api"]
@@ -116,3 +122,41 @@ class Api:
         """
         batches = list(batches_of(ids))  # a bad id is found before anything is deleted
         return tuple([json_of(await self.call(operation, query=query(batch))) for batch in batches])
+
+    async def upload(
+        self,
+        operation: Operation,
+        kind: type[R],
+        source: UploadSource,
+        *,
+        fields: msgspec.Struct,
+        file_name: str,
+        content_type: str = "application/octet-stream",
+    ) -> R:
+        """Upload a file as the part ``file`` of the operation's form, streamed, and read the object answered.
+
+        Raises:
+            ConfigurationError: a field does not fit. TransferError: the source cannot be read.
+            ApiError, TransportError: as for any call; a source that can be read once is not sent twice.
+        """
+        form = form_of(fields, file_name=file_name, content_type=content_type, boundary=token_hex(16))
+        exchange = partial(self.caller.transport.exchange, upload=Upload(source, form))
+        response = await self.caller.call(operation.request(), self.options, exchange=exchange)
+        return record_of(response, kind)
+
+    async def save(self, request: Request, sink: Sink) -> SavedFile:
+        """Download what the gateway answers to `request`. Raises ``TransferError`` too, as `Sink` does."""
+        exchange = partial(self.caller.transport.exchange, sink=sink)
+        await self.caller.call(request, self.options, exchange=exchange)
+        return _saved(sink)
+
+    async def save_link(self, link: str, sink: Sink) -> SavedFile:
+        """Download a link the gateway gave, from wherever it is: see `Transport.follow`. It is not repeated."""
+        await self.caller.transport.follow(link, sink, self.options.timeouts)
+        return _saved(sink)
+
+
+def _saved(sink: Sink) -> SavedFile:
+    if sink.saved is None:
+        raise TransferError("the gateway answered without a file")
+    return sink.saved

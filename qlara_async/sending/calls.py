@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
 import msgspec
@@ -28,12 +28,13 @@ from ..transport import Credentials, Transport
 from .gates import Gate
 from .keys import Key, KeyRing
 
-__all__ = ["CallOptions", "Caller", "EventHook", "Pursuit"]
+__all__ = ["CallOptions", "Caller", "EventHook", "Exchange", "Pursuit"]
 
 # The limit's longer window, and a second of rounding. A reset further away is in a unit we do not know.
 _LONGEST_WINDOW = 61.0
 
 EventHook = Callable[[ClientEvent], object]
+Exchange = Callable[[Request, Timeouts], Awaitable[Response]]
 
 
 class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +99,7 @@ class Caller:
         random: Callable[[], float],
         on_event: EventHook | None = None,
     ) -> None:
-        self._transport = transport
+        self.transport = transport
         self._keys = keys
         self._clock = clock
         self._random = random
@@ -115,14 +116,23 @@ class Caller:
         self._keys.put_first(credentials, limiter)
         self._rotated(previous, "asked")
 
-    async def call(self, request: Request, options: CallOptions, pursuit: Pursuit | None = None) -> Response:
+    async def call(
+        self,
+        request: Request,
+        options: CallOptions,
+        pursuit: Pursuit | None = None,
+        exchange: Exchange | None = None,
+    ) -> Response:
         """Return the 2xx answer to `request`; `pursuit`, if given, goes on from where it stands.
+
+        `exchange` makes an attempt, if not the transport's own does: that of an upload or a download.
 
         Raises:
             ApiError: the gateway answered outside 2xx, and repeating was not allowed or did not help.
             TransportError: no complete answer, likewise; ``sent`` is that of the last attempt.
         """
         pursuit = Pursuit() if pursuit is None else pursuit
+        exchange = self.transport.exchange if exchange is None else exchange
         waits: Generator[float, Any, None] | None = None
         failure: QlaraError | None = None
         while True:
@@ -133,7 +143,7 @@ class Caller:
                 self._check_still_wanted(pursuit, options, key, granted, failure)
             pursuit.begin_attempt(granted)
             try:
-                response = await self._transport.exchange(request, options.timeouts)
+                response = await exchange(request, options.timeouts)
             except TransportError as error:
                 error.attempts = pursuit.attempts
                 failure = error
@@ -173,7 +183,7 @@ class Caller:
 
     def _rotated(self, previous: Key, reason: str) -> None:
         current = self._keys.current
-        self._transport.authenticate(current.credentials)
+        self.transport.authenticate(current.credentials)
         client_logger.log(
             logging.WARNING if reason == "refused" else logging.INFO,
             "key %d takes over from key %d (%s)",
@@ -187,9 +197,9 @@ class Caller:
         self, pursuit: Pursuit, options: CallOptions, key: Key, granted: float, failure: QlaraError | None
     ) -> None:
         """Give the grant back if it came too late: the client was closed, or the send's time is over."""
-        if self._transport.closed:
+        if self.transport.closed:
             key.limiter.give_back(granted)
-            self._transport.open()
+            self.transport.open()
         if failure is not None and pursuit.elapsed(granted) > options.retry.max_elapsed:
             key.limiter.give_back(granted)
             raise failure

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from ...models.channel import Channel
 from ...models.contacts import Contact, ContactList, ImportPreview
-from ..parameters import Comma
+from ..parameters import Comma, Fields
 from .operation import Operation
 
 __all__ = [
@@ -51,7 +50,7 @@ _CONTACTS = "/partner-gateway/v1/contacts"
 _LISTS = f"{_CONTACTS}/list"
 
 
-class ContactQuery(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
+class ContactQuery(Fields, kw_only=True):
     """``GET /contacts`` (``api/find-contact``); ``page`` from 0, ``limit`` 10 unless told."""
 
     list_ids: Comma | None = None
@@ -70,14 +69,14 @@ class ContactQuery(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=T
     limit: PageSize | None = None
 
 
-class ListContactsQuery(ContactQuery, kw_only=True, rename="camel", omit_defaults=True):
+class ListContactsQuery(ContactQuery, kw_only=True):
     """``GET /contacts/list/{listId}/contacts`` (``api/find-contacts-in-list``)."""
 
     last_contact_type: str | None = None
     last_campaign_type: str | None = None
 
 
-class ContactBody(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
+class ContactBody(Fields, kw_only=True):
     """``POST /contacts`` (``api/add-contact``): a phone number or an e-mail address is required.
 
     The names are those of the import's automatic mapping and of the filters.
@@ -91,7 +90,7 @@ class ContactBody(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=Tr
     is_test: bool | None = None
 
 
-class ContactChanges(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
+class ContactChanges(Fields, kw_only=True):
     """``PUT /contacts/{id}`` (``api/update-contact``): what is left out stays as it is."""
 
     phone_number: NonEmpty | UnsetType | None = UNSET
@@ -102,14 +101,14 @@ class ContactChanges(msgspec.Struct, kw_only=True, rename="camel", omit_defaults
     is_test: bool | UnsetType = UNSET
 
 
-class ContactDeletion(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
+class ContactDeletion(Fields, kw_only=True):
     """``DELETE /contacts`` (``api/delete-contacts``): with ``ids``, ``notIds`` is ignored."""
 
     ids: Comma | None = None
     not_ids: Comma | None = None
 
 
-class FileForm(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
+class FileForm(Fields, kw_only=True):
     """The fields beside the file of ``POST /contacts/upload`` (``api/upload-contact-list-file``)."""
 
     file_name: NonEmpty
@@ -118,7 +117,7 @@ class FileForm(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True)
     list_id: int | str | None = None
 
 
-class VcardForm(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
+class VcardForm(Fields, kw_only=True):
     """The fields beside the file of ``POST /contacts/upload/vcard`` (``api/upload-contact-list-v-card-file``)."""
 
     file_name: Annotated[str, Meta(pattern=r"\.[vV][cC][fF]$")]
@@ -126,7 +125,7 @@ class VcardForm(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True
     list_id: int | str | None = None
 
 
-class ListQuery(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
+class ListQuery(Fields, kw_only=True):
     """``GET /contacts/list`` (tag page ``api/contact-list``)."""
 
     search: str | None = None
@@ -140,7 +139,7 @@ class ListQuery(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True
     limit: PageSize | None = None
 
 
-class ListBody(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
+class ListBody(Fields, kw_only=True):
     """``POST /contacts/list`` (``api/add-contact-list``); ``description`` is from the guide."""
 
     name: NonEmpty
@@ -148,13 +147,13 @@ class ListBody(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True)
     is_test: bool | None = None
 
 
-class ListDeletion(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
+class ListDeletion(Fields, kw_only=True):
     """``DELETE /contacts/list`` (``api/delete-contact-list-by-ids``)."""
 
     ids: Comma
 
 
-class Membership(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
+class Membership(Fields, kw_only=True):
     """The body of adding to lists and of removing from them (``api/add-contacts-to-contact-lists`` …)."""
 
     list_ids: Annotated[tuple[int | str, ...], Meta(min_length=1)]
