@@ -374,7 +374,7 @@ async def test_a_check_that_raises_refuses(caplog: pytest.LogCaptureFixture) -> 
     for _ in range(3):
         assert await post(receiver) == 401
     assert receiver.stats().refusals == {"failed": 3}
-    assert [record.getMessage() for record in caplog.records] == [
+    assert messages_of(caplog) == [
         "auth Custom raised RuntimeError; more within a minute are not logged",
         "refused a request, failed; more within a minute are not logged",
     ]
@@ -405,6 +405,11 @@ async def test_reporting_alone_is_no_auth(auth: Auth | AllOf) -> None:
     await receiver.aclose()
 
 
+def messages_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the package logged: asyncio's own records tell how busy the machine is."""
+    return [record.getMessage() for record in caplog.records if record.name.startswith("qlara_async")]
+
+
 async def test_report_only_counts_and_lets_pass(still: VirtualClock, caplog: pytest.LogCaptureFixture) -> None:
     signature = HmacSignature("X-Sig", secrets=SECRET, report_only=True)
     receiver = make(UrlToken(TOKEN) & signature, still)
@@ -425,7 +430,7 @@ async def test_report_only_counts_and_lets_pass(still: VirtualClock, caplog: pyt
     assert stats.refusals == {"unauthenticated": 1}
     assert stats.last_seen["hmac #1"] is not None
     assert [event.trust for event in events] == [Trust.URL_TOKEN]  # what only reports vouches for nothing
-    assert [record.getMessage() for record in caplog.records] == [
+    assert messages_of(caplog) == [
         "report only: a request would be refused, unauthenticated; more within a minute are not logged",
         "refused a request, unauthenticated; more within a minute are not logged",
     ]
@@ -438,7 +443,7 @@ async def test_each_reason_is_logged_once_a_minute(still: VirtualClock, caplog: 
         await still.advance(seconds)
         await post(receiver)
         await post(receiver, "", {"X-Sig": "é", "X-Time": "1"})
-        assert len(caplog.records) == logged
+        assert len(messages_of(caplog)) == logged
     await receiver.aclose()
 
 
