@@ -55,6 +55,13 @@ class Broken(io.BytesIO):
         raise OSError(5, "Input/output error")
 
 
+class Shrinking(io.BytesIO):
+    """A source that has less to read than it had when it was measured."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(size)[:-1]
+
+
 def api(qlara: QlaraClient) -> Api:
     return qlara.contacts._api
 
@@ -146,6 +153,10 @@ class TestUpload:
     async def test_a_source_that_breaks_says_so(self, qlara: QlaraClient, gateway: WireGateway) -> None:
         with pytest.raises(TransferError, match="Input/output error"):
             await qlara.contacts.import_file(Broken(b"x" * 500), file_name="people.csv")
+
+    async def test_a_source_that_changes_meanwhile_is_not_passed_off_as_whole(self, qlara: QlaraClient) -> None:
+        with pytest.raises(TransferError, match="changed meanwhile"):
+            await qlara.contacts.import_file(Shrinking(b"x" * 500), file_name="people.csv")
 
     async def test_a_refusal_before_the_end_is_the_refusal(self, gateway: WireGateway, qlara: QlaraClient) -> None:
         gateway.default = answer(400)
