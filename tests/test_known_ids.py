@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from qlara_async.errors import ConfigurationError
 from qlara_async.models.events import Delivery, Inbound
 from qlara_async.testing import VirtualClock
 from qlara_async.webhooks import MemoryInbox, UrlToken, WebhookReceiver
@@ -154,6 +155,31 @@ async def test_a_shutdown_asks_once_more(no_task_left: None) -> None:
     known.ids.add("early")
     await made.receiver.aclose()
     assert (made.handled, made.receiver.stats().unknown_ids) == (["early"], 1)
+
+
+async def test_after_a_shutdown_no_timer_is_left(no_task_left: None) -> None:
+    asking = asyncio.Event()
+
+    async def knows(channel: str, message_id: str) -> bool:
+        if made.clock.monotonic() >= 1001.0 and not asking.is_set():
+            asking.set()
+            await asyncio.Event().wait()
+        return False
+
+    made = Made(knows)
+    await made.post("first")
+    await made.clock.advance(0.5)
+    await made.post("second")
+    await made.clock.advance(0.5)
+    await asking.wait()
+    await made.receiver.aclose()
+    await turns()
+    assert made.clock.timers == 0
+
+
+def test_what_knows_no_ids_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="known_ids_only"):
+        Made({"m1"})
 
 
 async def test_a_tracker_knows_what_its_client_sent() -> None:

@@ -118,13 +118,16 @@ async def test_the_outer_one_sees_the_timeout_that_the_inner_one_is_within() -> 
     clock = VirtualClock(jump=False)
     receiver, seen = make(clock=clock, handler_timeout=5.0), list[type[BaseException]]()
     receiver.on_error(lambda *told: None)
-    entered = asyncio.Event()
+    entered, pending = asyncio.Event(), list[int]()
 
     async def seeing(event: Event, ctx: Context, call_next: CallNext) -> None:
         try:
             await call_next(event, ctx)
         except BaseException as error:
             seen.append(type(error))
+            task = asyncio.current_task()
+            assert task is not None
+            pending.append(task.cancelling())
             raise
 
     receiver.outer_middleware(seeing)
@@ -141,6 +144,7 @@ async def test_the_outer_one_sees_the_timeout_that_the_inner_one_is_within() -> 
     await receiver.idle()
     await receiver.aclose()
     assert seen == [asyncio.CancelledError, HandlerTimeout]
+    assert pending == [1, 0]  # out of the limit the task is no longer being cancelled: groups and timeouts work
 
 
 def test_a_middleware_is_async() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from ..clock import Clock, Timer
+from ..errors import ConfigurationError
 from ..loggers import webhooks_logger
 from ..models.channel import Channel
 from ..models.events import Delivery, Event, Read
@@ -51,9 +52,14 @@ class WaitingRoom:
 
     Attributes:
         dropped: receipts dropped.
+
+    Raises:
+        ConfigurationError: ``known`` knows no ids.
     """
 
     def __init__(self, known: KnownIds, admit: Callable[[Sequence[Event]], Awaitable[bool]], clock: Clock) -> None:
+        if not isinstance(known, KnowsIds) and not callable(known):
+            raise ConfigurationError("known_ids_only= takes a DeliveryTracker, or a function of channel and id")
         self._knows: _Knows = known.knows if isinstance(known, KnowsIds) else known
         self._admit = admit
         self._clock = clock
@@ -63,6 +69,7 @@ class WaitingRoom:
         self._timer: Timer | None = None
         self._asking: asyncio.Task[None] | None = None
         self._next_warning = 0.0
+        self._closed = False
         self.dropped = 0
 
     def __len__(self) -> int:
@@ -84,6 +91,7 @@ class WaitingRoom:
 
     async def close(self) -> None:
         """Ask about all of them once more, and drop those that are still unknown."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
         if self._asking is not None:
@@ -127,7 +135,7 @@ class WaitingRoom:
 
     def _schedule(self) -> None:
         dues = [waiting[0][0] for waiting in self._rounds if waiting]
-        if dues and self._timer is None and self._asking is None:
+        if dues and not self._closed and self._timer is None and self._asking is None:
             self._timer = self._clock.call_at(min(dues), self._look)
 
     def _look(self) -> None:
