@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -181,6 +182,22 @@ def test_a_byte_order_mark_is_ignored(text: bytes) -> None:
 
 def test_of_a_repeated_key_the_last_counts() -> None:
     assert decode(b'{"eventType":"READ","messageId":"a","messageId":"b"}').message_id == "b"
+
+
+@given(st.lists(st.dictionaries(st.text(), st.text() | st.lists(st.text(), max_size=3), max_size=3), max_size=6))
+def test_the_items_of_an_array_keep_their_bytes(items: list[dict[str, Any]]) -> None:
+    written = [json.dumps(item).encode() for item in items]
+    events = decode_callbacks(b"[ " + b" ,\n".join(written) + b"]", "application/json", received_at=NOW)
+    assert [event.raw for event in events] == written
+
+
+def test_half_an_emoji_does_not_take_the_other_items_along() -> None:
+    items = [b'{"eventType":"READ","messageId":"\\\\u\\ud83d"}', b'{"eventType":"READ","messageId":"\\u00e9"}']
+    events = decode_callbacks(b"[%b,%b]" % tuple(items), "application/json", received_at=NOW)
+    assert [(type(event), event.message_id, event.raw) for event in events] == [
+        (UnknownEvent, None, items[0]),
+        (Read, "é", items[1]),
+    ]
 
 
 def test_an_empty_array_holds_no_event() -> None:
