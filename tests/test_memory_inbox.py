@@ -259,3 +259,33 @@ def test_g12_no_work_is_lost_when_takers_are_cancelled(steps: list[str]) -> None
         await asyncio.gather(*takers, return_exceptions=True)
 
     asyncio.run(run())
+
+
+async def test_a_conflict_is_remembered_as_long_as_its_key_and_the_key_as_its_conflict() -> None:
+    clock = VirtualClock(jump=False)
+    inbox = await started(clock=clock)
+    one, two = delivery(price=0.1), delivery(price=0.2)
+    assert await put(inbox, one) == [ACCEPTED]
+    clock._now += 7 * DAY
+    assert await put(inbox, two) == [CONFLICT]
+    clock._now += 2 * DAY
+    assert await put(inbox, two, one) == [DUPLICATE, DUPLICATE]
+    clock._now += 6 * DAY
+    assert await put(inbox, two) == [ACCEPTED]
+
+
+async def test_conflicts_count_against_what_is_remembered() -> None:
+    inbox = await started(max_remembered=3)
+    assert await put(inbox, delivery("a"), delivery("a", price=0.1), delivery("b")) == [ACCEPTED, CONFLICT, ACCEPTED]
+    assert await put(inbox, delivery("c")) == [ACCEPTED]
+    assert await put(inbox, delivery("b"), delivery("c"), delivery("a")) == [DUPLICATE, DUPLICATE, ACCEPTED]
+
+
+async def test_a_batch_larger_than_the_inbox_is_taken_when_the_inbox_is_not_full() -> None:
+    inbox = await started(max_pending=2)
+    batch = [delivery(str(number)) for number in range(5)]
+    assert await put(inbox, delivery("a"), delivery("b")) == [ACCEPTED] * 2
+    assert await put(inbox, *batch) == [FULL] * 5
+    await inbox.finish(await inbox.take(), None)
+    assert await put(inbox, *batch) == [ACCEPTED] * 5
+    assert await put(inbox, delivery("c"), *batch) == [FULL] * 6

@@ -654,3 +654,32 @@ async def test_g11_nothing_of_an_event_is_logged(inboxes: Inboxes, caplog: pytes
             await put(inbox, *(inbound(str(number), CANARY * 100) for number in range(20)))
     assert CANARY not in caplog.text
     assert CANARY not in str(raised.value)
+
+
+async def test_a_conflict_is_remembered_as_long_as_its_key_and_the_key_as_its_conflict(inboxes: Inboxes) -> None:
+    inbox = await inboxes.open()
+    one, two = delivery(price=0.1), delivery(price=0.2)
+    assert await put(inbox, one) == [ACCEPTED]
+    skip(inboxes, 7 * DAY)
+    assert await put(inbox, two) == [CONFLICT]
+    await finish_all(inbox)
+    skip(inboxes, 2 * DAY)
+    await inboxes.clock.advance(5)
+    await committed(inbox)
+    assert await put(inbox, two, one) == [DUPLICATE, DUPLICATE]
+    skip(inboxes, 6 * DAY)
+    await cleaned(inboxes, inbox, 0)
+    assert await put(inbox, two) == [ACCEPTED]
+
+
+async def test_a_batch_larger_than_the_inbox_is_taken_when_the_inbox_is_not_full(inboxes: Inboxes) -> None:
+    inbox = await inboxes.open(max_pending=2)
+    batch = [delivery(str(number)) for number in range(5)]
+    assert await put(inbox, delivery("a"), delivery("b")) == [ACCEPTED] * 2
+    assert await put(inbox, *batch) == [FULL] * 5
+    await inbox.finish(await inbox.take(), None)
+    assert await put(inbox, *batch) == [ACCEPTED] * 5
+    assert inbox.trouble == "inbox full"
+    assert await put(inbox, delivery("c"), *batch) == [FULL] * 6
+    assert len(await finish_all(inbox)) == 6
+    assert await put(inbox, *batch) == [DUPLICATE] * 5

@@ -25,7 +25,7 @@ from ..models.channel import Channel, DeliveryStatus, parse_channel
 from ..models.events import Delivery, Event, Inbound, Media, Read, UnknownEvent
 from .nesting import nests_too_deeply
 
-__all__ = ["MAX_EVENTS", "BodyKind", "body_kind", "decode_callbacks"]
+__all__ = ["MAX_EVENTS", "BodyKind", "body_kind", "decode_again", "decode_callbacks"]
 
 BodyKind: TypeAlias = Literal["json", "form"]
 
@@ -138,6 +138,18 @@ def decode_callbacks(body: bytes, content_type: str | None, *, received_at: date
         return [_event(_TYPED.decode(body), body, received_at)]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _decode_loosely(body, received_at)
+
+
+def decode_again(event: UnknownEvent) -> list[Event]:
+    """Decode the bytes of an event once more: another version of the package may have failed on them.
+
+    Whether they came as JSON or as a form is not kept: what looks like neither object nor array is read as a form, too.
+    """
+    events = decode_callbacks(event.raw, None, received_at=event.received_at)
+    if event.raw.lstrip()[:1] not in {b"{", b"["}:
+        form = _decode_form(event.raw, event.received_at)
+        events = events if isinstance(form, UnknownEvent) else [form]
+    return [msgspec.structs.replace(one, trust=event.trust) for one in events]
 
 
 def _decode_loosely(body: bytes, received_at: datetime) -> list[Event]:

@@ -16,7 +16,7 @@ import msgspec
 from ...models.events import Event
 from ...protocol.identity import Identity
 
-__all__ = ["Inbox", "InboxStats", "Lane", "Limits", "Matcher", "Row", "Verdict", "Work"]
+__all__ = ["Inbox", "InboxStats", "Lane", "Limits", "Matcher", "Row", "Verdict", "Work", "fits"]
 
 Matcher: TypeAlias = Callable[[Event], Sequence[str]]
 """Names the handlers of an event. Called when it is known whether the event is a conflict; never raises."""
@@ -47,6 +47,15 @@ class Verdict(Enum):
     DUPLICATE = "duplicate"
     CONFLICT = "conflict"
     FULL = "full"
+
+
+def fits(new: int, pending: int, max_pending: int) -> bool:
+    """Tell whether a batch may be stored: if there is room for its new work, or if it is larger than any room.
+
+    Such a batch is taken as soon as the store is not full: refused, it would come again in vain.
+    """
+    room = max_pending - pending
+    return new <= room or (new > max_pending and room > 0)
 
 
 class Work(msgspec.Struct, frozen=True):

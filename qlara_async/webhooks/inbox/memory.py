@@ -11,7 +11,7 @@ import msgspec
 from ...clock import Clock, SystemClock
 from ...errors import ConfigurationError
 from ...models.events import Event
-from . import InboxStats, Lane, Limits, Matcher, Row, Verdict, Work
+from . import InboxStats, Lane, Limits, Matcher, Row, Verdict, Work, fits
 from .ready import ReadyWork
 from .seen import Seen
 
@@ -26,7 +26,7 @@ class MemoryInbox:
     Args:
         allow_loss: must be ``True``: say that you know.
         max_pending: events with unfinished handlers; a batch that would exceed it is refused whole, and the gateway
-            asked to come again.
+            asked to come again. One that is larger by itself is taken as soon as not so many are pending.
         dedup_ttl: seconds for which a redelivery is recognised (8 days); 1 h at most for events without an id.
         max_remembered: identities kept for that, about 300 bytes each; beyond it the oldest is forgotten first.
         clock: for tests.
@@ -152,7 +152,7 @@ class MemoryInbox:
 
     def _fits(self, verdicts: list[Verdict]) -> bool:
         new = len(verdicts) - verdicts.count(Verdict.DUPLICATE)
-        return not new or len(self._unfinished) + new <= self._max_pending
+        return not new or fits(new, len(self._unfinished), self._max_pending)
 
     def _store(self, event: Event, verdict: Verdict, now: float) -> None:
         if verdict is Verdict.CONFLICT:

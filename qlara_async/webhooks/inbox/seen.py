@@ -12,7 +12,7 @@ from . import Row, Verdict
 
 __all__ = ["News", "Seen"]
 
-_Entry: TypeAlias = tuple[float, bytes]  # when it expires, and the digest
+_Entry: TypeAlias = tuple[float, tuple[bytes, ...]]  # when it expires, and the digests, the first one first
 News: TypeAlias = dict[bytes, tuple[TtlClass, _Entry]]
 """What there is to remember of a batch, by key."""
 
@@ -20,20 +20,21 @@ News: TypeAlias = dict[bytes, tuple[TtlClass, _Entry]]
 class Seen:
     """Identities seen, bounded by age and number, oldest first in each class of life time.
 
-    The first digest of a key stands under the key, each further one under key and digest, so that conflicts count
-    against the same bound. An empty digest claims no meaning: it matches any, and yields to the first that does.
+    A key has the digests of all its events, which count each against the bound and expire together, or a conflict
+    would be news again. An empty digest claims no meaning: it matches any, and yields to the first that does.
 
     Args:
         ttl: seconds for which an identity of each class is remembered.
         max_remembered: identities remembered; the oldest of the larger class is forgotten first.
     """
 
-    __slots__ = ("_classes", "_max", "_next_expiry", "_ttl")
+    __slots__ = ("_classes", "_held", "_max", "_next_expiry", "_ttl")
 
     def __init__(self, ttl: dict[TtlClass, float], max_remembered: int) -> None:
         self._ttl = ttl
         self._max = max_remembered
         self._next_expiry = math.inf
+        self._held = 0
         self._classes: dict[TtlClass, OrderedDict[bytes, _Entry]] = {"full": OrderedDict(), "short": OrderedDict()}
 
     def judge(self, rows: Sequence[Row], now: float) -> tuple[list[Verdict], News]:
@@ -49,33 +50,42 @@ class Seen:
     def remember(self, news: News) -> None:
         """Keep the news of a batch."""
         for key, (ttl, entry) in news.items():
-            self._classes[ttl][key] = entry
+            seen = self._classes[ttl]
+            before = seen.get(key)
+            seen[key] = entry
+            self._held += len(entry[1])
+            if before is not None:
+                self._held -= len(before[1])
+                if before[0] != entry[0]:
+                    seen.move_to_end(key)
             self._next_expiry = min(self._next_expiry, entry[0])
-        while len(self._classes["full"]) + len(self._classes["short"]) > self._max:
-            max(self._classes.values(), key=len).popitem(last=False)
+        while self._held > self._max:
+            self._forget_oldest(max(self._classes.values(), key=len))
 
     def _judge(self, identity: Identity, now: float, news: News) -> Verdict:
         key, digest, ttl = identity.key, identity.digest, identity.ttl
         seen = self._classes[ttl]
         known = news[key][1] if key in news else seen.get(key)
         if known is None:
-            news[key] = (ttl, (now + self._ttl[ttl], digest))
+            news[key] = (ttl, (now + self._ttl[ttl], (digest,)))
             return Verdict.ACCEPTED
-        if digest in (b"", known[1]):
+        expires, digests = known
+        if digest == b"" or digest in digests:
             return Verdict.DUPLICATE
-        if known[1] == b"":
-            news[key] = (ttl, (known[0], digest))
+        if digests[0] == b"":
+            news[key] = (ttl, (expires, (digest, *digests[1:])))
             return Verdict.DUPLICATE
-        variant = key + digest
-        if variant in news or variant in seen:
-            return Verdict.DUPLICATE
-        news[variant] = (ttl, (now + self._ttl[ttl], digest))
+        news[key] = (ttl, (now + self._ttl[ttl], (*digests, digest)))
         return Verdict.CONFLICT
 
     def _expire(self, now: float) -> None:
         self._next_expiry = math.inf
         for seen in self._classes.values():
             while seen and next(iter(seen.values()))[0] <= now:
-                seen.popitem(last=False)
+                self._forget_oldest(seen)
             if seen:
                 self._next_expiry = min(self._next_expiry, next(iter(seen.values()))[0])
+
+    def _forget_oldest(self, seen: OrderedDict[bytes, _Entry]) -> None:
+        _, (_, digests) = seen.popitem(last=False)
+        self._held -= len(digests)

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 import msgspec
 
 from ....models.events import Event, UnknownEvent
 from ....protocol.identity import Identity
-from .. import Work
+from .. import Verdict, Work
 from .codec import unpack
 
-__all__ = ["DeadLetter", "End", "Incoming", "Leased", "Outcome", "Policy", "Quarantined", "Snapshot"]
+__all__ = [
+    "Answer",
+    "DeadLetter",
+    "End",
+    "Incoming",
+    "Leased",
+    "Outcome",
+    "Policy",
+    "Quarantined",
+    "Snapshot",
+    "was_stored",
+]
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,10 +86,19 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     trouble: str | None = None
 
 
-class Outcome(msgspec.Struct):
-    """What a group came to: for each batch its verdicts, or the rows that turned out to be conflicts."""
+Answer: TypeAlias = Sequence[Verdict] | Sequence[int]
+"""The verdicts on a batch; or the places of rows that are conflicts, whose handlers must be named first."""
 
-    batches: list[object]
+
+def was_stored(answer: Answer) -> bool:
+    """Tell whether the batch was written."""
+    return all(isinstance(verdict, Verdict) and verdict is not Verdict.FULL for verdict in answer)
+
+
+class Outcome(msgspec.Struct):
+    """What a group came to: the answer to each batch, and what was leased."""
+
+    batches: list[Answer]
     work: list[Leased]
 
 
@@ -110,7 +133,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that could not be decoded.
+    """An event that could not be decoded, or named; ``inbox.replay`` decodes it again.
 
     Attributes:
         event_id: the inbox's number of the event.

@@ -20,23 +20,26 @@ Adopted: TypeAlias = list[tuple[bytes, int]]
 
 
 def look_up(db: sqlite3.Connection, keys: Iterable[bytes], now: float) -> Known:
-    """Read what is stored under the keys, and delete what has expired and has no work left."""
+    """Read what is stored under the keys, and delete what has expired and has no work left.
+
+    Events of one key are remembered for as long as the last of them, or its conflicts would be news again.
+    """
     found: Known = {}
-    expired: list[int] = []
+    alive: set[bytes] = set()
     for chunk in chunks(list(dict.fromkeys(keys))):
         marks = ",".join("?" * len(chunk))
         for key, number, digest, expires in db.execute(
             f"SELECT key, id, digest, expires FROM events WHERE key IN ({marks})",  # noqa: S608
             chunk,
         ):
-            if expires <= now and not _has_work(db, number):
-                expired.append(number)
-            else:
-                found.setdefault(key, []).append((number, digest))
+            found.setdefault(key, []).append((number, digest))
+            if expires > now or _has_work(db, number):
+                alive.add(key)
+    for key in found.keys() - alive:
+        db.execute("DELETE FROM events WHERE key = ?", (key,))
+        del found[key]
     for stored in found.values():
         stored.sort()
-    for number in expired:
-        db.execute("DELETE FROM events WHERE id = ?", (number,))
     return found
 
 

@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import msgspec
-
 from ....clock import Clock, SystemClock, Timer
 from ....errors import ConfigurationError, InboxError
 from ....loggers import webhooks_logger
@@ -20,9 +18,11 @@ from ....protocol.numbers import checked_number
 from .. import InboxStats, Lane, Limits, Matcher, Row, Verdict, Work
 from ..ready import ReadyWork
 from . import listing
-from .codec import pack, unpack
-from .entries import DeadLetter, End, Incoming, Leased, Policy, Quarantined, Snapshot
+from .codec import unpack
+from .entries import DeadLetter, End, Leased, Policy, Quarantined, Snapshot
 from .erasure import Erasure, scrub
+from .matching import Matching
+from .quarantine import readmit
 from .store import Store
 from .writer import Answers, Writer
 
@@ -49,7 +49,7 @@ class SqliteInbox:
             1 h for events without an id.
         keep_failed: seconds for which dead letters and quarantined events are kept (30 days).
         max_pending: pieces of work (event × handler) not finished; a batch that would exceed it is refused whole, and
-            the gateway asked to come again.
+            the gateway asked to come again. One that is larger by itself is taken as soon as not so many are pending.
         max_attempts: how often a handler is tried with an event. Beginning counts: a handler that kills the process
             runs out of attempts, too.
         retry_wait: seconds before the second attempt; they double, and up to half is taken off at random.
@@ -109,8 +109,7 @@ class SqliteInbox:
         self._store = Store(Path(path).absolute(), self._policy, self._clock, random, busy_timeout)
         self._writer: Writer | None = None
         self._opening = asyncio.Lock()
-        self._match: Matcher | None = None
-        self._lane: Lane | None = None
+        self._matching: Matching | None = None
         self._names: Callable[[], Collection[str]] = tuple
         self._limits: Limits = dict
         self._ready = ReadyWork()
@@ -147,12 +146,12 @@ class SqliteInbox:
             ConfigurationError: this inbox belongs to a receiver already.
             InboxError: the file cannot be used.
         """
-        if self._match is not None:
+        if self._matching is not None:
             raise ConfigurationError("this inbox already belongs to a receiver")
         writer = await self._opened()
         known, limited = tuple(names()), dict(limits())
         await writer.call(lambda store: store.serve(known, limited))
-        self._match, self._lane, self._names, self._limits = match, lane, names, limits
+        self._matching, self._names, self._limits = Matching(match, lane), names, limits
         self._schedule()
 
     async def put(self, rows: Sequence[Row]) -> Sequence[Verdict]:
@@ -161,30 +160,17 @@ class SqliteInbox:
         Raises:
             InboxError: nothing of it was stored.
         """
-        match, writer = self._match, self._writer
-        if match is None or writer is None:
+        matching, writer = self._matching, self._writer
+        if matching is None or writer is None:
             raise ConfigurationError("an inbox is started before events are put into it")
         if self._closed:
             raise InboxError("the inbox is closed")
-        lane = self._lane
-        incoming = []
-        for row in rows:
-            event = row.event
-            kind, payload = pack(event)
-            handlers = tuple(match(event))
-            incoming.append(
-                Incoming(row.identity, event, kind, payload, handlers, lane(event) if lane and handlers else None)
-            )
+        incoming = matching.incoming(rows)
         while True:
             answer = await writer.put(incoming)
             if not answer or isinstance(answer[0], Verdict):
                 return cast("list[Verdict]", answer)
-            # Conflicts: their handlers are asked for now that it is known, and all of it is judged again.
-            for place in answer:
-                marked = msgspec.structs.replace(incoming[place].event, conflict=True)
-                incoming[place].if_conflict = tuple(match(marked))
-                if lane:
-                    incoming[place].lane = lane(marked)
+            matching.conflicts(incoming, answer)
 
     async def take(self) -> Work:
         """Wait for work, and take it with its lease."""
@@ -218,10 +204,14 @@ class SqliteInbox:
             return
         self._stopped = True
         left = cast("list[Leased]", self._ready.clear())
-        await self._writer.call(lambda store: store.stop(left))
+        try:
+            await self._writer.call(lambda store: store.stop(left))
+        except InboxError as error:
+            webhooks_logger.warning("work that was not begun is kept until the inbox closes: %s", error)
         while self._running and not self._closed:
             await self._change()
-        await self._writer.call(lambda store: None)
+        if not self._closed:
+            await self._writer.call(lambda store: None)
 
     async def close(self) -> None:
         """Give the leases of what did not end back, and close the file.
@@ -275,19 +265,28 @@ class SqliteInbox:
                 if isinstance(event, UnknownEvent):
                     yield Quarantined(event_id=number, received_at=received, event=event)
 
-    async def replay(self, letter: DeadLetter | None = None, *, handler: str | None = None) -> int:
-        """Let dead letters be tried again, with all their attempts: one, or all of a handler.
+    async def replay(self, entry: DeadLetter | Quarantined | None = None, *, handler: str | None = None) -> int:
+        """Let dead letters be tried again, with all their attempts, one or all of a handler; or decode an event again.
+
+        An event in quarantine that this version of the package can decode is handled like one that comes in, unless it
+        has come in meanwhile, and leaves quarantine; any other stays there.
 
         Returns:
-            How many there were.
+            How many were let go.
 
         Raises:
-            ConfigurationError: neither or both were given.
+            ConfigurationError: neither or both were given; or an event is replayed before the receiver is started.
+            InboxError: the inbox is full, and the event still in quarantine.
         """
-        if (letter is None) == (handler is None):
-            raise ConfigurationError("replay one dead letter, or all of a handler by handler=")
-        writer = await self._opened()
-        now = self._clock.time()
+        if (entry is None) == (handler is None):
+            raise ConfigurationError("replay one dead letter or quarantined event, or all of a handler by handler=")
+        if isinstance(entry, Quarantined):
+            if self._matching is None:
+                raise ConfigurationError(
+                    "start the receiver first: its handlers are named when an event is decoded again"
+                )
+            return await readmit(entry, self._matching, await self._opened())
+        letter, writer, now = entry, await self._opened(), self._clock.time()
         count = await writer.call(
             lambda store: store.write(lambda store: listing.replay(store, letter, handler or "", now))
         )

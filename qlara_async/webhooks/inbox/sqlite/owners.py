@@ -18,40 +18,54 @@ class Owners:
     """The table of owners.
 
     An owner is dead when the kernel has let go of its lock, and counts as dead when others have seen no heartbeat for
-    two thirds of a lease, by their own monotonic clocks: no clock of the wall is trusted. Its row is then removed, so
-    that it learns of it by its next heartbeat, should it only have been frozen.
-
-    Attributes:
-        number: this process's number, ``None`` before it joins.
+    two thirds of a lease, by their own monotonic clocks: no clock of the wall is trusted, and no silence that was heard
+    by one who could not write himself. Its row is then removed, so that it learns of it, should it only have been
+    frozen, before it leases anything else.
     """
 
     def __init__(self, db: sqlite3.Connection, path: Path, policy: Policy, runs: Runs) -> None:
         self._db = db
         self._path = path
         self._patience = policy.lease * 2.0 / 3.0
+        self._longest_gap = policy.lease / 2.0
         self._runs = runs
         self._seen: dict[int, tuple[int, float]] = {}
+        self._swept = 0.0
         self._presence: Presence | None = None
         self._name = secrets.token_hex(8)
-        self.number: int | None = None
+        self._joined = False
 
     def join(self) -> None:
         """Become an owner. The lock comes first: an owner without one would look dead."""
-        self._presence = Presence(self._path, self._name)
-        self._register()
+        if self._presence is None:
+            self._presence = Presence(self._path, self._name)
+        self.number()
+        self._joined = True
+
+    def number(self) -> int:
+        """Return the number under which this process leases: another one if it was taken for dead meanwhile.
+
+        Nobody looks after leases under a number that is not in the table. A part of the transaction that leases.
+        """
+        row = self._db.execute("SELECT id FROM owners WHERE name = ?", (self._name,)).fetchone()
+        if row is not None:
+            return int(row[0])
+        if self._joined:
+            webhooks_logger.warning("this process was taken for dead: its leases were lost")
+        return int(self._db.execute("INSERT INTO owners (name, beats) VALUES (?, 0)", (self._name,)).lastrowid or 0)
 
     def beat(self, monotonic: float, now: float) -> None:
         """Renew all leases of this process, and look after the others."""
-        if self.number is None:
-            return
-        if not self._db.execute("UPDATE owners SET beats = beats + 1 WHERE id = ?", (self.number,)).rowcount:
-            webhooks_logger.warning("this process was taken for dead: its leases were lost")
-            self._register()
-        self.sweep(monotonic, now)
+        if self._joined:
+            self._db.execute("UPDATE owners SET beats = beats + 1 WHERE id = ?", (self.number(),))
+            self.sweep(monotonic, now)
 
     def sweep(self, monotonic: float, now: float) -> None:
         """Take the leases of dead owners away."""
-        others = self._db.execute("SELECT id, name, beats FROM owners WHERE id <> ?", (self.number,)).fetchall()
+        if monotonic - self._swept > self._longest_gap:
+            self._seen.clear()  # this process was kept from it: so may have been the others from their heartbeats
+        self._swept = monotonic
+        others = self._db.execute("SELECT id, name, beats FROM owners WHERE name <> ?", (self._name,)).fetchall()
         self._seen = {number: self._seen[number] for number, _, _ in others if number in self._seen}
         for number, name, beats in others:
             if not self._is_dead(number, name, beats, monotonic):
@@ -62,18 +76,16 @@ class Owners:
 
     def leave(self, now: float) -> None:
         """Give all leases back."""
-        if self.number is not None:
-            self._runs.release_all(self.number, now)
-            self._db.execute("DELETE FROM owners WHERE id = ?", (self.number,))
+        row = self._db.execute("SELECT id FROM owners WHERE name = ?", (self._name,)).fetchone()
+        if row is not None:
+            self._runs.release_all(row[0], now)
+            self._db.execute("DELETE FROM owners WHERE id = ?", row)
 
     def disappear(self, *, orderly: bool) -> None:
         """Let go of the lock."""
         if self._presence is not None:
             self._presence.end(orderly=orderly)
             self._presence = None
-
-    def _register(self) -> None:
-        self.number = self._db.execute("INSERT INTO owners (name, beats) VALUES (?, 0)", (self._name,)).lastrowid
 
     def _is_dead(self, number: int, name: str, beats: int, monotonic: float) -> bool:
         if Presence.is_dead(self._path, name):

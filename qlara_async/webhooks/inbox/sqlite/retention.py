@@ -14,6 +14,8 @@ _BATCH = 500
 class Retention:
     """Deletes finished events after their time, and dead letters and quarantined events after theirs.
 
+    Events of one key go together, when the time of the last is over.
+
     Events of the long class expire in the order of their numbers, so they are read from the oldest on and no index is
     needed; those of the short class have one.
     """
@@ -48,9 +50,10 @@ class Retention:
         failed = now - self._policy.keep_failed
         buried = self._db.execute("DELETE FROM dead WHERE died <= ?", (failed,)).rowcount
         self._db.executemany(
-            "DELETE FROM events WHERE id = ? AND (quarantined = 0 OR received <= ?) "
-            "AND NOT EXISTS (SELECT 1 FROM runs WHERE event = ?) AND NOT EXISTS (SELECT 1 FROM dead WHERE event = ?)",
-            [(number, failed, number, number) for number in expired],
+            "DELETE FROM events WHERE id = ?1 AND (quarantined = 0 OR received <= ?2) "
+            "AND NOT EXISTS (SELECT 1 FROM runs WHERE event = ?1) AND NOT EXISTS (SELECT 1 FROM dead WHERE event = ?1) "
+            "AND NOT EXISTS (SELECT 1 FROM events AS later WHERE later.key = events.key AND later.expires > ?3)",
+            [(number, failed, now) for number in expired],
         )
         more = len(rows) == _BATCH and not any(expires > now and not short for _, expires, short in rows)
         self._place = rows[-1][0] if more else None

@@ -172,6 +172,16 @@ class Runs:
             (now, owner),
         )
 
+    def unstick(self, handlers: Sequence[tuple[int, str]], now: float) -> None:
+        """Let nothing wait longer than its wait, as it would after the clock was set back."""
+        for number, _ in handlers:
+            self.backlog |= bool(
+                self._db.execute(
+                    "UPDATE runs SET due = ? WHERE handler = ? AND state = 0 AND due > ? AND (attempts = 0 OR due > ?)",
+                    (now, number, now, now + self._policy.max_retry_wait),
+                ).rowcount
+            )
+
     def reclaim(self, owner: int, now: float) -> None:
         """Take the leases of a dead owner away.
 

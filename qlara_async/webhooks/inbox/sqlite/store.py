@@ -14,9 +14,9 @@ from ....clock import Clock
 from ....errors import InboxError
 from ....loggers import webhooks_logger
 from ....models.events import Event, UnknownEvent
-from .. import Verdict
+from .. import Verdict, fits
 from . import bulk
-from .entries import End, Incoming, Leased, Outcome, Policy, Snapshot
+from .entries import Answer, End, Incoming, Leased, Outcome, Policy, Snapshot, was_stored
 from .identities import judge, look_up
 from .owners import Owners
 from .places import Places, Room
@@ -90,6 +90,7 @@ class Store:
         self.leasing = True
         self._in_transaction(lambda: self._owners.sweep(self._clock.monotonic(), self._clock.time()))
         self.learn(names, limits)
+        self._in_transaction(lambda: self.runs.unstick(self._served, self._clock.time()))
         self._report_orphans()
 
     def learn(self, names: Collection[str], limits: Mapping[str, int]) -> None:
@@ -141,7 +142,7 @@ class Store:
 
     def beat(self) -> None:
         """Show that this process lives, take up what dead ones left, and begin to delete what has expired."""
-        self._in_transaction(lambda: self._owners.beat(self._clock.monotonic(), self._clock.time()))
+        self._in_transaction(self._beat)
         self._retention.begin()
         self._recount = True
 
@@ -160,11 +161,11 @@ class Store:
             trouble=trouble,
         )
 
-    def close(self) -> None:
-        """Give all leases back and close the file."""
+    def close(self, ends: Sequence[End] = ()) -> None:
+        """Write what has ended, give all other leases back, and close the file."""
         orderly = False
         try:
-            self._in_transaction(lambda: self._owners.leave(self._clock.time()))
+            self._in_transaction(lambda: self._leave(ends))
             orderly = True
         finally:
             self._owners.disappear(orderly=orderly)
@@ -174,6 +175,15 @@ class Store:
         """Close the file as if the process had died: others will take up what it leaves."""
         self._owners.disappear(orderly=False)
         self.db.close()
+
+    def readmit(self, event: int, rows: Sequence[Incoming]) -> Answer | None:
+        """Let an event out of quarantine as what it was decoded to, which is judged like any that comes in.
+
+        Returns:
+            What a commit answers to a batch, and the event is out if that was stored; ``None`` if it was out before.
+        """
+        self._recount = True
+        return self._in_transaction(lambda: self._readmit(event, rows))
 
     def write(self, change: Callable[[Store], int]) -> int:
         """Do something else in a transaction."""
@@ -211,25 +221,48 @@ class Store:
         runs = self.runs
         if not self.leasing:
             free = 0
-        if ends:
-            runs.finish([end.work for end in ends if end.error is None])
-            for end in ends:
-                if end.error is not None:
-                    runs.fail(end, now)
+        self._end(ends, now)
+        owner = self._owners.number() if free else None
         outcome = Outcome([], [])
         room = self._places.left_after(ends)
         runs.backlog |= any(end.work.handler_id in room for end in ends)
         if batches:
-            self._put(batches, free, now, outcome, room)
-        if runs.backlog and free > len(outcome.work):
+            self._put(batches, owner, free, now, outcome, room)
+        if owner is not None and runs.backlog and free > len(outcome.work):
             left = free - len(outcome.work)
-            outcome.work += runs.lease(self._served, owner=self._owner, free=left, now=now, room=room)
+            outcome.work += runs.lease(self._served, owner=owner, free=left, now=now, room=room)
             self._next_due = None if runs.backlog else runs.next_due(self._served, room)
         if self.cleaning:
             self._recount |= self._retention.clean(now)
         return outcome
 
-    def _put(self, batches: Sequence[Sequence[Incoming]], free: int, now: float, outcome: Outcome, room: Room) -> None:
+    def _end(self, ends: Sequence[End], now: float) -> None:
+        if not ends:
+            return
+        self.runs.finish([end.work for end in ends if end.error is None])
+        for end in ends:
+            if end.error is not None:
+                self.runs.fail(end, now)
+
+    def _leave(self, ends: Sequence[End]) -> None:
+        now = self._clock.time()
+        self._end(ends, now)
+        self._owners.leave(now)
+
+    def _beat(self) -> None:
+        now = self._clock.time()
+        self._owners.beat(self._clock.monotonic(), now)
+        self.runs.unstick(self._served, now)
+
+    def _put(
+        self,
+        batches: Sequence[Sequence[Incoming]],
+        owner: int | None,
+        free: int,
+        now: float,
+        outcome: Outcome,
+        room: Room,
+    ) -> None:
         """Judge the batches one after the other, and write all that is taken by one statement of each kind."""
         known = look_up(self.db, [row.identity.key for batch in batches for row in batch], now)
         first = number = self._number
@@ -256,7 +289,8 @@ class Store:
                 for place, (row, conflict) in enumerate(taken)
                 for name in (row.if_conflict or () if conflict else row.handlers)
             ]
-            if added and self._pending + self.runs.change + len(new_runs) + len(added) > self._policy.max_pending:
+            pending = self._pending + self.runs.change + len(new_runs)
+            if added and not fits(len(added), pending, self._policy.max_pending):
                 outcome.batches.append([Verdict.FULL] * len(batch))
                 continue
             outcome.batches.append(verdicts)
@@ -271,7 +305,7 @@ class Store:
         if adopted:
             self.db.executemany("UPDATE events SET digest = ? WHERE id = ?", adopted)
         if new_runs:
-            leased = self.runs.add(new_runs, owner=self._owner, free=free, now=now, room=room)
+            leased = self.runs.add(new_runs, owner=owner, free=free, now=now, room=room)
             names = {number: name for name, number in self._handlers.items()}
             outcome.work += [
                 Leased(
@@ -286,6 +320,17 @@ class Store:
                 for event, handler, lane in new_runs
                 if (event, handler) in leased
             ]
+
+    def _readmit(self, event: int, rows: Sequence[Incoming]) -> Answer | None:
+        held = self.db.execute("SELECT 1 FROM events WHERE id = ? AND quarantined = 1", (event,)).fetchone()
+        if held is None:
+            return None
+        outcome = Outcome([], [])
+        self._put([rows], None, 0, self._clock.time(), outcome, {})
+        (answer,) = outcome.batches
+        if was_stored(answer):
+            self.db.execute("UPDATE events SET quarantined = 0 WHERE id = ?", (event,))
+        return answer
 
     def _insert(self, accepted: Sequence[tuple[Incoming, bool]], first: int, now: float) -> None:
         ttl = {"full": self._policy.dedup_ttl, "short": self._policy.short_ttl}
@@ -309,10 +354,6 @@ class Store:
                 )
             )
         bulk.run(self.db, _ADD, rows)
-
-    @property
-    def _owner(self) -> int:
-        return self._owners.number or 0
 
     def _handler(self, name: str) -> int:
         number = self._handlers.get(name)

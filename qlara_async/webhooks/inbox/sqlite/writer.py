@@ -58,6 +58,7 @@ class Writer:
         self._queue: SimpleQueue[_Job] = SimpleQueue()
         self._ends: list[End] = []
         self._running = True
+        self._closing = False
         self._trouble: str | None = None
         self.granted = 0
         self.used = 0
@@ -71,8 +72,12 @@ class Writer:
         return opened
 
     def put(self, rows: Sequence[Incoming]) -> asyncio.Future[Any]:
-        """Write a batch with the next group."""
-        future = self._loop.create_future()
+        """Write a batch with the next group.
+
+        Raises:
+            InboxError: it is closed, as `call` does.
+        """
+        future = self._future()
         self._queue.put(_Put(rows, future))
         return future
 
@@ -82,7 +87,7 @@ class Writer:
 
     def call(self, work: Callable[[Store], object]) -> asyncio.Future[Any]:
         """Do something else after the next group."""
-        future = self._loop.create_future()
+        future = self._future()
         self._queue.put(_Call(work, future))
         return future
 
@@ -92,7 +97,14 @@ class Writer:
 
     def close(self, *, abandon: bool = False) -> asyncio.Future[Any]:
         """Close the store after everything before it, and end the thread."""
-        return self.call(_abandon if abandon else _close)
+        closed = self.call(self._abandon if abandon else self._close)
+        self._closing = True
+        return closed
+
+    def _future(self) -> asyncio.Future[Any]:
+        if self._closing:
+            raise InboxError("the inbox is closed")
+        return self._loop.create_future()
 
     def _run(self, opened: asyncio.Future[Any]) -> None:
         try:
@@ -159,14 +171,20 @@ class Writer:
         return outcome
 
     def _called(self, call: _Call) -> object:
-        if call.work in (_close, _abandon):
-            self._running = False
         try:
             result = call.work(self._store) if call.work else None
         except Exception as error:
             self._fail(error)
             return _public(error)
         return result
+
+    def _close(self, store: Store) -> None:
+        self._running = False
+        store.close(self._ends)
+
+    def _abandon(self, store: Store) -> None:
+        self._running = False
+        store.abandon()
 
     def _probe(self) -> None:
         """See whether the store can be written again."""
@@ -195,14 +213,6 @@ class Writer:
             if self._running:
                 self._running = False
                 self._store.abandon()
-
-
-def _close(store: Store) -> None:
-    store.close()
-
-
-def _abandon(store: Store) -> None:
-    store.abandon()
 
 
 def _public(error: Exception) -> QlaraError:
