@@ -65,6 +65,11 @@ async def post(
     return (await receiver.ingest("POST", path, [*TYPE.items(), *pairs], body, peer)).status
 
 
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the package logged; asyncio's debug mode logs slow turns of the loop, too."""
+    return [record.getMessage() for record in caplog.records if record.name == "qlara_async.webhooks"]
+
+
 @pytest.fixture
 async def still() -> VirtualClock:
     return VirtualClock(jump=False)
@@ -73,12 +78,14 @@ async def still() -> VirtualClock:
 # Construction
 
 WRONG: list[tuple[Any, str]] = [
-    (UrlToken, "at least one"),
+    (UrlToken, "UrlToken needs at least one"),
     (lambda: UrlToken({}), "at least one"),
     (lambda: UrlToken({"a": "short"}), "16 characters"),
+    (lambda: UrlToken("x" * 15), "16 characters"),
+    (lambda: UrlToken("with/a-slash-in-it-0123"), "no slash"),
     (lambda: UrlToken(TOKEN, TOKEN), "twice"),
     (lambda: UrlToken({"a": TOKEN}, {"a": OLD_TOKEN}), "two secrets are named 'a'"),
-    (lambda: HmacSignature("X-Sig", secrets=""), "empty or blank"),
+    (lambda: HmacSignature("X-Sig", secrets=""), "of HmacSignature is empty or blank"),
     (lambda: HmacSignature("X-Sig", secrets=b" \n"), "empty or blank"),
     (lambda: HmacSignature("X-Sig", secrets=[]), "at least one"),
     (lambda: HmacSignature("X-Sig", secrets=[SECRET, " "]), "empty or blank"),
@@ -101,14 +108,14 @@ WRONG: list[tuple[Any, str]] = [
     (lambda: HmacSignature("X-Sig", secrets=SECRET, timestamp_header="X-Time", max_age=float("nan")), "no bound"),
     (lambda: HmacSignature("X-Sig", secrets=SECRET, timestamp_header="X-Time", max_future=-1), "0 or more"),
     (lambda: HmacSignature("X-Sig", secrets=SECRET, timestamp_header="X-Time", max_future=float("inf")), "0 or more"),
-    (lambda: BasicAuth("qlara", ""), "empty or blank"),
+    (lambda: BasicAuth("qlara", ""), "of BasicAuth is empty or blank"),
     (lambda: BasicAuth("qlara", " \t"), "empty or blank"),
     (lambda: BasicAuth("qlara", PASSWORD, ("qlara", " ")), "empty or blank"),
     (lambda: BasicAuth("ql:ara", PASSWORD), "colon"),
     (lambda: BasicAuth("qlara", "pass\x00word"), "printable"),
     (lambda: BasicAuth("ql\nara", PASSWORD), "printable"),
     (lambda: BasicAuth(None, PASSWORD), "printable"),  # type: ignore[arg-type]
-    (lambda: BasicAuth("qlara", PASSWORD, ("qlara", PASSWORD)), "twice"),
+    (lambda: BasicAuth("qlara", PASSWORD, ("qlara", PASSWORD)), "of BasicAuth is there twice"),
     (lambda: IpAllowList([]), "at least one network"),
     (lambda: IpAllowList(["nonsense"]), "no network"),
     (lambda: IpAllowList(["192.0.2.1/24"]), "host bits"),
@@ -132,6 +139,10 @@ def test_what_can_be_right_is_taken() -> None:
     HmacSignature("X-Sig", secrets={"a": SECRET}, algorithm="sha512", encoding="base64", prefix="v1=~!")
     IpAllowList(["::/0", "0.0.0.0/0"], trusted_proxies="10.0.0.1")
     BasicAuth("", "p", ("", "q"))
+    HmacSignature("X-Sig", secrets="\ud800 secret")
+    HmacSignature("X-Sig", secrets=SECRET, timestamp_header="X-Time", max_age=0.5)
+    UrlToken("x" * 16)
+    assert len(UrlToken.generate()) == 32
 
 
 def test_there_is_no_or() -> None:
@@ -167,6 +178,8 @@ async def test_tokens_have_names_and_a_time_last_seen(still: VirtualClock) -> No
     assert auth.last_seen == {"2026-11": None, "2026-05": seen}
     assert receiver.stats().last_seen == {"url-token 2026-11": None, "url-token 2026-05": seen}
     assert list(UrlToken(TOKEN, {"old": OLD_TOKEN}).last_seen) == ["#1", "old"]
+    for path, status in [(f"/{TOKEN}/", 200), (f"/{TOKEN}//", 404), (TOKEN, 404), (f"x{TOKEN}", 404)]:
+        assert await post(receiver, path) == status
     await receiver.aclose()
 
 
@@ -211,6 +224,17 @@ def test_signing_wants_a_time_where_one_is_signed() -> None:
         HmacSignature("X-Sig", secrets=SECRET).sign(BODY, timestamp=1)
     rotated = HmacSignature("X-Sig", secrets=[SECRET, OLD_SECRET])
     assert rotated.sign(BODY) == HmacSignature("X-Sig", secrets=SECRET).sign(BODY)
+
+
+def test_what_cannot_be_a_signature_is_refused_before_its_body_is_read() -> None:
+    digest = "0" * 64
+    for headers, reason in [
+        ({}, Reason.UNAUTHENTICATED),
+        ({"x-sig": digest}, Reason.UNAUTHENTICATED),
+        ({"x-sig": "junk", "x-time": "1"}, Reason.MALFORMED),
+        ({"x-sig": digest, "x-time": "1"}, None),
+    ]:
+        assert TIMED.judge_head(Head("POST", "", headers), 0.0) is reason
 
 
 async def test_the_raw_bytes_are_signed(still: VirtualClock) -> None:
@@ -374,7 +398,7 @@ async def test_a_check_that_raises_refuses(caplog: pytest.LogCaptureFixture) -> 
     for _ in range(3):
         assert await post(receiver) == 401
     assert receiver.stats().refusals == {"failed": 3}
-    assert messages_of(caplog) == [
+    assert told(caplog) == [
         "auth Custom raised RuntimeError; more within a minute are not logged",
         "refused a request, failed; more within a minute are not logged",
     ]
@@ -405,11 +429,6 @@ async def test_reporting_alone_is_no_auth(auth: Auth | AllOf) -> None:
     await receiver.aclose()
 
 
-def messages_of(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What the package logged: asyncio's own records tell how busy the machine is."""
-    return [record.getMessage() for record in caplog.records if record.name.startswith("qlara_async")]
-
-
 async def test_report_only_counts_and_lets_pass(still: VirtualClock, caplog: pytest.LogCaptureFixture) -> None:
     signature = HmacSignature("X-Sig", secrets=SECRET, report_only=True)
     receiver = make(UrlToken(TOKEN) & signature, still)
@@ -430,7 +449,7 @@ async def test_report_only_counts_and_lets_pass(still: VirtualClock, caplog: pyt
     assert stats.refusals == {"unauthenticated": 1}
     assert stats.last_seen["hmac #1"] is not None
     assert [event.trust for event in events] == [Trust.URL_TOKEN]  # what only reports vouches for nothing
-    assert messages_of(caplog) == [
+    assert told(caplog) == [
         "report only: a request would be refused, unauthenticated; more within a minute are not logged",
         "refused a request, unauthenticated; more within a minute are not logged",
     ]
@@ -443,7 +462,7 @@ async def test_each_reason_is_logged_once_a_minute(still: VirtualClock, caplog: 
         await still.advance(seconds)
         await post(receiver)
         await post(receiver, "", {"X-Sig": "é", "X-Time": "1"})
-        assert len(messages_of(caplog)) == logged
+        assert len(told(caplog)) == logged
     await receiver.aclose()
 
 
@@ -513,7 +532,10 @@ def test_an_inbox_that_forgets_before_a_replay_is_stale_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"360 seconds.*for 359 only"):
         WebhookReceiver(auth=UrlToken(TOKEN) & TIMED, inbox=inbox)
     WebhookReceiver(auth=TIMED, inbox=MemoryInbox(allow_loss=True, dedup_ttl=360))
-    WebhookReceiver(auth=UrlToken(TOKEN), inbox=inbox)
+    WebhookReceiver(auth=HmacSignature("X-Sig", secrets=SECRET), inbox=inbox)
+    fleeting = MemoryInbox(allow_loss=True, dedup_ttl=0.5)
+    WebhookReceiver(auth=UrlToken(TOKEN), inbox=fleeting)
+    WebhookReceiver(insecure=True, inbox=fleeting)
 
 
 async def test_a_late_retry_passes_without_a_bound_and_is_known_again(still: VirtualClock) -> None:

@@ -226,6 +226,15 @@ def test_a_timestamp_is_canonical_digits(timestamp: str) -> None:
     assert verdict(scheme, value, timestamp, b"{}") == SignatureVerdict(Reason.MALFORMED)
 
 
+def test_schemes_and_verdicts_are_fixed() -> None:
+    with pytest.raises(AttributeError):
+        Scheme().timed = True  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        SignatureVerdict(None).key = 0  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        Scheme("sha256")  # type: ignore[misc]
+
+
 def test_a_timed_signature_needs_its_timestamp() -> None:
     scheme = Scheme(timed=True)
     untimed = make_signature(scheme, KEYS[0], None, b"{}")
@@ -347,6 +356,7 @@ PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
         ("10.0.0.1", "garbage, 198.51.100.9", "198.51.100.9"),
         ("10.0.0.1", "198.51.100.9, garbage", None),
         ("10.0.0.1", "198.51.100.9,", None),
+        ("10.0.0.1", "198.51.100.9X", None),
         ("10.0.0.1", "198.51.100.9\xa0", None),
         ("10.0.0.1", "", None),
         ("", "198.51.100.9", None),

@@ -54,8 +54,7 @@ class IpAllowList(Auth):
 
     def judge_head(self, head: Head, now: float) -> Reason | None:
         """Find out who called, and look it up."""
-        forwarded = head.joined("x-forwarded-for") if self._proxies else None
-        caller = caller_address(head.peer, forwarded, self._proxies)
+        caller = caller_address(head.peer, head.joined("x-forwarded-for"), self._proxies)
         if caller is None:
             return Reason.MALFORMED
         return None if within(caller, self._networks) else Reason.FOREIGN_ADDRESS
