@@ -232,7 +232,7 @@ def test_schemes_and_verdicts_are_fixed() -> None:
     with pytest.raises(AttributeError):
         SignatureVerdict(None).key = 0  # type: ignore[misc]
     with pytest.raises(TypeError):
-        Scheme("sha256")  # type: ignore[misc]
+        Scheme("sha256")  # type: ignore[call-arg]
 
 
 def test_a_timed_signature_needs_its_timestamp() -> None:
