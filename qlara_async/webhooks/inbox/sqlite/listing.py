@@ -57,6 +57,6 @@ def replay(store: Store, letter: DeadLetter | None, handler: str, now: float) ->
         rows = store.db.execute(f"{sql} ORDER BY d.event", (handler,)).fetchall()
     else:
         rows = store.db.execute(f"{sql} AND d.event = ?", (letter.handler, letter.event_id)).fetchall()
-    store.runs.add(rows, owner=None, free=0, now=now, room={})
+    store.runs.add(rows, owner=None, free=0, now=now, room={}, leases=1)
     store.db.executemany("DELETE FROM dead WHERE event = ? AND handler = ?", [row[:2] for row in rows])
     return len(rows)

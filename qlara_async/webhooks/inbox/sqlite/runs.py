@@ -66,12 +66,14 @@ class Runs:
         self.buried = False
 
     def add(
-        self, new: Sequence[NewRun], *, owner: int | None, free: int, now: float, room: Room
+        self, new: Sequence[NewRun], *, owner: int | None, free: int, now: float, room: Room, leases: int = 0
     ) -> set[tuple[int, int]]:
-        """Add runs, and lease up to ``free`` of them at once if nothing older waits. Return which."""
+        """Add runs, and lease up to ``free`` of them at once if nothing older waits. Return which.
+
+        ``leases`` tells how often they were leased before: not at all, unless they are replayed.
+        """
         if self.backlog or owner is None:
             free = 0
-        fresh = 1 if owner is None else 0  # what is replayed was begun before
         heads: set[tuple[int, bytes]] = set()
         leased: set[tuple[int, int]] = set()
         rows: list[tuple[int, int, bytes | None, int, int, int, float, int | None]] = []
@@ -80,16 +82,16 @@ class Runs:
                 behind = (handler, lane) in heads or self._db.execute(_HEAD, (handler, lane)).fetchone()
                 heads.add((handler, lane))
                 if behind:
-                    rows.append((event, handler, lane, WAITING, 0, fresh, now, None))
+                    rows.append((event, handler, lane, WAITING, 0, leases, now, None))
                     continue
             has_room = room.get(handler, 1) > 0
             if len(leased) < free and has_room:
                 leased.add((event, handler))
                 _use(room, handler, 1)
-                rows.append((event, handler, lane, LEASED, 1, 1, now, owner))
+                rows.append((event, handler, lane, LEASED, 1, leases + 1, now, owner))
             else:
                 self.backlog |= has_room  # else the end of another of its runs makes it due
-                rows.append((event, handler, lane, READY, 0, fresh, now, None))
+                rows.append((event, handler, lane, READY, 0, leases, now, None))
         bulk.run(self._db, _ADD, rows)
         self.change += len(rows)
         return leased
