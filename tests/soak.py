@@ -1,5 +1,8 @@
 """Kills without end: ``python -m tests.soak bulk --kills 1000 [--legacy]``, or ``receiver`` instead of ``bulk``.
 
+``python -m tests.soak fuzz --requests 100000`` kills nothing: it attacks a receiver over raw sockets, as ``tests.fuzz``
+tells, and stops at a status of 500 or above but 503, a traceback, a token in a log or an event not acknowledged.
+
 Receivers on a durable inbox are killed with SIGKILL at the eight points of an event's way, or in between, while a
 sandbox posts receipts that it doubles, reorders and delivers again, and customers write; then every acknowledged event
 must have been handled, none twice in one life of the process, and each customer's messages in their order.
@@ -25,6 +28,7 @@ from qlara_async import QlaraClient
 from qlara_async.sandbox import Faults, Sandbox
 
 from .bulk_program import POINTS
+from .fuzz import Attack
 from .test_kill_bulk import result, start
 from .test_kill_receiver import POINTS as RECEIVER_POINTS
 from .test_kill_receiver import Campaign
@@ -126,16 +130,41 @@ async def soak_receiver(wanted: int, seed: int) -> None:
     print(f"  acknowledged and handled {acknowledged:,}; lost 0; handled twice in one life 0; out of order 0")
 
 
+async def soak_fuzz(wanted: int, seed: int) -> None:
+    """Attack a receiver with `wanted` requests, ten parts one after the other."""
+    began = time.monotonic()
+    async with Attack(seed) as attack:
+        tally = attack.tally
+        for part in range(1, 11):
+            await attack.send(wanted // 10)
+            assert not tally.offences, "\n".join(tally.offences[:3])
+            print(f"{part}/10: {tally.sent:,} requests, {tally.memory[-1] / 1024:.1f} MiB", flush=True)
+    assert not tally.offences, "\n".join(tally.offences[:3])
+    times = sorted(tally.acknowledged)
+    p50, p99, worst = (1000 * times[int(len(times) * share)] for share in (0.5, 0.99, 0.9999))
+    print(f"\n{tally.sent:,} requests in {time.monotonic() - began:.0f} s")
+    for status, count in tally.statuses.most_common():
+        print(f"  {status:<24}{count:>8}")
+    print(f"  {len(times):,} genuine events acknowledged: p50 {p50:.1f} ms, p99 {p99:.1f} ms, max {worst:.1f} ms")
+    grown = (tally.memory[-1] - tally.memory[0]) / 1024
+    print(f"  memory grew by {grown:.1f} MiB after the first tenth")
+    assert p99 <= 50, "genuine events waited"
+    assert grown < 32, "memory grows"
+
+
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Kill bulk jobs and resume them, or receivers and start them again.")
-    parser.add_argument("what", choices=["bulk", "receiver"])
+    parser = argparse.ArgumentParser(description="Kill bulk jobs and receivers, or attack a receiver.")
+    parser.add_argument("what", choices=["bulk", "receiver", "fuzz"])
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--requests", type=int, default=100_000, help="of fuzz")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--legacy", action="store_true", help="many SMS in a request")
     arguments = parser.parse_args()
     logging.getLogger("qlara_async.sandbox").setLevel(logging.ERROR)  # it gives callbacks up: that is the point
-    if arguments.what == "receiver":
+    if arguments.what == "fuzz":
+        asyncio.run(soak_fuzz(arguments.requests, arguments.seed))
+    elif arguments.what == "receiver":
         asyncio.run(soak_receiver(arguments.kills, arguments.seed))
     else:
         asyncio.run(soak(arguments.kills, arguments.seed, *(["--legacy"] if arguments.legacy else [])))

@@ -236,6 +236,15 @@ async def test_g11_lines_that_aiohttp_cannot_parse_are_not_quoted(
     assert "Traceback" not in caplog.text
 
 
+async def test_bodies_that_aiohttp_cannot_inflate_leave_no_traceback_on_other_paths_either(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fields = "Content-Encoding: gzip", "Content-Length: 5"
+    await serve(mounted(), request("/elsewhere", *fields) + b"\x1f\x8b...")
+    assert "Error" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
 async def test_g11_other_errors_keep_their_traceback(caplog: pytest.LogCaptureFixture) -> None:
     async def broken(_: web.Request) -> web.Response:
         raise ValueError("mine")

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web import RequestPayloadError
 
 __all__ = ["NOWHERE", "REDACTED", "Redaction"]
 
@@ -78,11 +79,11 @@ class _BelowMount(logging.Filter):
 
 
 class _Unparsed(logging.Filter):
-    """Takes the traceback from what aiohttp could not parse: it quotes a line that may hold a token."""
+    """Takes the traceback from what aiohttp could not parse, on any path: it may quote a line that holds a token."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, HttpProcessingError):
+        if isinstance(error, HttpProcessingError | RequestPayloadError):
             record.msg, record.args = f"{_message(record)}: {type(error).__name__}", None
             record.exc_info = record.exc_text = None
         return True

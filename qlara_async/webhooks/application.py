@@ -6,6 +6,7 @@ import asyncio
 import logging
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from aiohttp import HttpVersion11, StreamReader, web
@@ -85,7 +86,8 @@ class Mount:
         """Ask a sender that waits for ``100 Continue`` for its body, unless the answer is known without it."""
         expected = request.headers["Expect"].strip().lower() == "100-continue" and request.version >= HttpVersion11
         if expected and self._intake.admit(_head_of(request)) is None:
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            with suppress(ConnectionError):  # a sender that has hung up already is found out when its body is read
+                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     async def _readiness(self, _: web.Request) -> web.Response:
         """Tell a load balancer whether callbacks would be taken, and a stranger nothing else."""
