@@ -210,6 +210,11 @@ async def test_g8_only_a_sender_that_passes_is_asked_to_go_on(service: Service) 
 
 async def test_what_else_is_expected_is_ignored(service: Service) -> None:
     assert await ask(service, whole(b"{}", "Expect: miracles")) == 200
+    for expectation in ("Expect: \udce9", "Expect: 100-continu\udce9"):  # a 500 by aiohttp's default
+        assert await ask(service, whole(b"{}", expectation)) == 200
+        assert await ask(service, whole(b"", expectation, target=WRONG)) == 404
+        assert await ask(service, whole(b"", expectation, target="/qlara")) == 404
+        assert await ask(service, whole(b"", expectation, target="/qlara/readyz", method="GET")) == 200
     assert await ask(service, whole(b"{}", "Expect: 100-continue").replace(b"HTTP/1.1", b"HTTP/1.0")) == 200
 
 

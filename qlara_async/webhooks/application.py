@@ -47,7 +47,7 @@ class Mount:
         self._read_timeout = read_timeout
         self._reading = 0
         self.application = web.Application()
-        self.application.router.add_route("GET", "/readyz", self._readiness)
+        self.application.router.add_route("GET", "/readyz", self._readiness, expect_handler=self._invite)
         below = self.application.router.add_resource("/{below:.*}")
         below.add_route("*", self._serve, expect_handler=self._invite)
         # A sub-application's own root without the slash: "/qlara" is the receiver's as much as "/qlara/".

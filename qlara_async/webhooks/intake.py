@@ -115,14 +115,12 @@ class Intake:
                 webhooks_logger.error("known_ids_only failed: %s", type(error).__name__)
                 return UNAVAILABLE
         try:
-            stored = not events or await self.put(events)
+            kept = await self._keep(events, unknown)
         except asyncio.CancelledError:
-            self._put_alone(events)
+            self._keep_alone(events, unknown)
             raise
-        if not stored:
+        if not kept:
             return UNAVAILABLE
-        if self.waiting_room is not None:
-            self.waiting_room.hold(unknown)
         return ACCEPTED_FORM if body_kind(content_type) == "form" else ACCEPTED
 
     async def put(self, events: Sequence[Event]) -> bool:
@@ -144,24 +142,32 @@ class Intake:
                 self.conflicts += 1
         return True
 
-    def _put_alone(self, events: Sequence[Event]) -> None:
-        """Store the events of a sender that hung up meanwhile: they have arrived, and may not come again.
+    async def _keep(self, events: Sequence[Event], unknown: Sequence[Event]) -> bool:
+        """Store events, and hold those for ids that are not known yet; ``False``: neither was done."""
+        if events and not await self.put(events):
+            return False
+        if self.waiting_room is not None:
+            self.waiting_room.hold(unknown)
+        return True
+
+    def _keep_alone(self, events: Sequence[Event], unknown: Sequence[Event]) -> None:
+        """Keep the events of a sender that hung up meanwhile: they have arrived, and may not come again.
 
         The inbox may have stored them, or may be about to: then the second time is a duplicate.
         """
         if self.phase is Phase.CLOSED:
             return
         self.in_flight += 1
-        task = asyncio.get_running_loop().create_task(self._put_and_leave(events))
+        task = asyncio.get_running_loop().create_task(self._keep_and_leave(events, unknown))
         self._alone.add(task)
         task.add_done_callback(self._alone.discard)
 
-    async def _put_and_leave(self, events: Sequence[Event]) -> None:
-        stored = False
+    async def _keep_and_leave(self, events: Sequence[Event], unknown: Sequence[Event]) -> None:
+        kept = False
         try:
-            stored = await self.put(events)
+            kept = await self._keep(events, unknown)
         finally:
-            self.leave(200 if stored else 503)
+            self.leave(200 if kept else 503)
 
     def leave(self, status: int) -> None:
         """Count a request out that was counted ``in_flight``, by the status it was answered with."""
