@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +140,40 @@ async def test_gdpr_a_number_is_erased_everywhere_and_the_report_says_what_was_r
         assert not await suppression.contains(NUMBER)
     await receiver.aclose()
     assert NUMBER not in repr(report)
+
+
+def delete_carelessly(path: Path, statement: str) -> None:
+    """Delete as a program does that leaves the bytes in the file: SQLite's own default, which builds may change."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA secure_delete = OFF")
+        db.execute(statement)
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+async def test_gdpr_what_was_deleted_before_leaves_the_bytes_of_the_file_too(tmp_path: Path) -> None:
+    suppression = SuppressionList(tmp_path / "suppressed.db")
+    conversations = Conversations(tmp_path / "conversations.db")
+    inbox = SqliteInbox(tmp_path / "inbox.db")
+    receiver = WebhookReceiver(auth=UrlToken(TOKEN), inbox=inbox)
+    receiver.include(suppression.router)
+    receiver.include(conversations.router)
+    await post(receiver, inbound(NUMBER, "stop", "m"))
+    await receiver.idle()
+    await suppression.aclose()
+    await conversations.aclose()
+    for name, statement in (
+        ("suppressed.db", "DELETE FROM suppressed"),
+        ("conversations.db", "DELETE FROM last_inbound"),
+        ("inbox.db", "DELETE FROM events"),
+    ):
+        delete_carelessly(tmp_path / name, statement)
+        assert name in left(tmp_path, NUMBER)
+    erased = [await suppression.erase(NUMBER), await conversations.erase(NUMBER), await inbox.erase(NUMBER)]
+    assert [(one.total, one.scrubbed) for one in erased] == [(0, True)] * 3
+    assert left(tmp_path, NUMBER) == []
+    await receiver.aclose()
+    await suppression.aclose()
+    await conversations.aclose()
 
 
 async def test_a_number_in_an_id_of_your_own_is_told(gateway: WireGateway, tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ async def test_words_may_be_your_own() -> None:
 
 async def test_a_start_lifts_what_a_stop_has_done_and_nothing_else(suppression: SuppressionList) -> None:
     customer = Customer(suppression)
-    await suppression.add(OTHER, reason="complaint")
+    await suppression.add(OTHER, reason="complaint", when=NOW)  # before the START: only its source keeps it
     for number in (NUMBER, OTHER):
         await customer.writes("stop", source=number)
         await customer.writes("start", source=number)
