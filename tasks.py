@@ -67,7 +67,6 @@ def test(arguments: Sequence[str]) -> None:
     run(PYTHON, "-m", "ruff", "check", ".")
     run(PYTHON, "-m", "ruff", "format", "--check", ".")
     run(PYTHON, "-m", "mypy")
-    os.environ["PYTHONDEVMODE"] = "1"  # not -X dev: the processes that share the tests would not get it
     run(PYTHON, "-m", "pytest", "-n", "auto", "--maxprocesses", "4", *arguments)
 
 
