@@ -36,9 +36,11 @@ if TYPE_CHECKING:
     from .consent import SuppressionList, erase_number
     from .conversations import Conversations
     from .models.contacts import Contact, ContactList
+    from .models.media import MediaFile
     from .models.record import Record
     from .resources.listing import Listing, Page
     from .tracking import DeliveryTracker, StatusChange
+    from .transfers.download import SavedFile
 
 __all__ = [
     "Answer",
@@ -69,6 +71,7 @@ __all__ = [
     "LimiterPaused",
     "LimiterWaited",
     "Listing",
+    "MediaFile",
     "Message",
     "MessageStatus",
     "Outcome",
@@ -85,6 +88,7 @@ __all__ = [
     "RequestFinished",
     "RetryPolicy",
     "RetryScheduled",
+    "SavedFile",
     "Segments",
     "Sms",
     "StatusChange",
@@ -106,8 +110,10 @@ _LAZY = {
     "DeliveryTracker": "qlara_async.tracking",
     "Journal": "qlara_async.bulk.journal",
     "Listing": "qlara_async.resources.listing",
+    "MediaFile": "qlara_async.models.media",
     "Page": "qlara_async.resources.listing",
     "Record": "qlara_async.models.record",
+    "SavedFile": "qlara_async.transfers.download",
     "StatusChange": "qlara_async.tracking",
     "SuppressionList": "qlara_async.consent",
     "erase_number": "qlara_async.consent",

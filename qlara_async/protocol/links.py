@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 from ..errors import ConfigurationError, TransferError
 from .requests import Request
 
-__all__ = ["check_link", "is_loopback", "is_public", "media_request"]
+__all__ = ["MEDIA_PATH", "check_link", "is_loopback", "is_public", "media_request"]
 
 _MEDIA_KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_FILES = "/files"
+MEDIA_PATH = "/files/{mediaKey}"
 
 
 def media_request(media_key: str) -> Request:
@@ -26,7 +26,7 @@ def media_request(media_key: str) -> Request:
     """
     if not isinstance(media_key, str) or not _MEDIA_KEY.fullmatch(media_key):
         raise ConfigurationError("a media key is 1 to 128 letters, digits, '_' and '-'")
-    return Request(method="GET", path=f"{_FILES}/{media_key}", repeatable=True)
+    return Request(method="GET", path=MEDIA_PATH.format(mediaKey=media_key), repeatable=True)
 
 
 def check_link(link: str, base_url: str) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .api import Api
     from .contact_lists import ContactLists
     from .contacts import Contacts
+    from .media import Media
 
 __all__ = ["Catalogue"]
 
@@ -53,6 +54,7 @@ class Catalogue:
 
     contacts: Resource[Contacts] = Resource("contacts", "Contacts")
     contact_lists: Resource[ContactLists] = Resource("contact_lists", "ContactLists")
+    media: Resource[Media] = Resource("media", "Media")
 
 
 def _api(caller: Caller, options: CallOptions) -> Api:

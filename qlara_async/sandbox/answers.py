@@ -20,13 +20,15 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         status: HTTP status; 0 for no answer at all, the connection dropped.
-        body: JSON, or empty.
+        body: JSON, empty, or a file.
+        content_type: of the body.
         headers: further headers.
         truncated: the connection ends half-way through the body.
     """
 
     status: int
     body: bytes = b""
+    content_type: str = "application/json"
     headers: dict[str, str] = {}
     truncated: bool = False
 

@@ -70,7 +70,7 @@ def _kinds() -> list[Any]:
     found: dict[str, Any] = {repr(Error): Error}
     for operation in OPERATIONS:
         for kind in (operation.query, operation.body, operation.form, operation.answer):
-            if kind is not None:
+            if kind is not None and kind is not bytes:
                 found[repr(kind)] = kind
     return list(found.values())
 
@@ -145,7 +145,9 @@ def _content(content_type: str, schema: Any) -> dict[str, Any]:
 
 def _answer(operation: Operation, known: dict[str, Any]) -> dict[str, Any]:
     described: dict[str, Any] = {"description": phrase(operation.success)}
-    if operation.answer is not None:
+    if operation.answer is bytes:
+        described["content"] = {"application/octet-stream": {}}
+    elif operation.answer is not None:
         described["content"] = {"application/json": {"schema": known[repr(operation.answer)]}}
     return described
 

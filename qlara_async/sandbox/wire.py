@@ -184,7 +184,7 @@ class Wire:
         headers = meter.headers(self._clock.monotonic()) | reply.headers
         if reply.truncated:
             return await _truncate(request, reply, headers)
-        content_type = "application/json" if reply.body else None
+        content_type = reply.content_type if reply.body else None
         return web.Response(status=reply.status, body=reply.body, headers=headers, content_type=content_type)
 
 
@@ -219,7 +219,7 @@ def _drop(request: web.BaseRequest) -> web.Response:
 
 async def _truncate(request: web.BaseRequest, reply: Reply, headers: dict[str, str]) -> web.StreamResponse:
     response = web.StreamResponse(status=reply.status, headers=headers)
-    response.content_type = "application/json"
+    response.content_type = reply.content_type
     response.content_length = len(reply.body)
     await response.prepare(request)
     await response.write(reply.body[: len(reply.body) // 2])

@@ -29,7 +29,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         query: the struct of its query parameters.
         body: the type of its JSON body.
         form: the struct of its ``multipart/form-data`` fields; the file itself is the part ``file``.
-        answer: the type of its answer; ``None`` where there is none.
+        answer: the type of its answer; ``None`` where there is none, ``bytes`` where it is a file.
         success: the status of success. Where no page shows it, `guess` says so.
         errors: the statuses of failure its page names, besides 401, 403 and 429, which any operation may answer.
         guess: what of this is a guess; empty if the page says it all.

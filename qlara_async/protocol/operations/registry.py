@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import contacts, legacy, messages
+from . import contacts, legacy, media, messages
 from .operation import Operation
 
 __all__ = ["OPERATIONS"]
@@ -11,4 +11,5 @@ OPERATIONS: tuple[Operation, ...] = (
     *messages.OPERATIONS,
     *legacy.OPERATIONS,
     *contacts.OPERATIONS,
+    *media.OPERATIONS,
 )

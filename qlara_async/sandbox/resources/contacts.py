@@ -14,7 +14,7 @@ from msgspec import UNSET
 from ...clock import Clock
 from ...protocol.operations import contacts as operations
 from ..answers import Reply, reply
-from .paging import spring_page
+from .paging import in_order, spring_page
 from .request import Handlers, Refused, ResourceRequest, Upload, numeric
 from .times import iso
 
@@ -74,7 +74,7 @@ class ContactBook:
 
     def _page(self, ids: Iterable[int], query: operations.ContactQuery) -> Reply:
         found = [self.contacts[item] for item in ids if self._fits(self.contacts[item], query)]
-        return spring_page(_sorted(found, query.sort_by or "fullName", query.sort_order), query.page, query.limit)
+        return spring_page(in_order(found, query.sort_by or "fullName", query.sort_order), query.page, query.limit)
 
     def _fits(self, contact: dict[str, Any], query: operations.ContactQuery) -> bool:
         exact = {
@@ -168,7 +168,7 @@ class ContactBook:
     def _list_lists(self, request: ResourceRequest) -> Reply:
         query: operations.ListQuery = request.query
         found = [self._counted(item) for item in self.lists.values() if self._list_fits(item, query)]
-        return spring_page(_sorted(found, query.sort_by or "name", query.sort_order), query.page, query.limit)
+        return spring_page(in_order(found, query.sort_by or "name", query.sort_order), query.page, query.limit)
 
     def _list_fits(self, item: dict[str, Any], query: operations.ListQuery) -> bool:
         if item["deleted"] and not query.include_deleted:
@@ -263,10 +263,6 @@ def _named(contact: dict[str, Any]) -> dict[str, Any]:
 def _check_number(number: str | None) -> None:
     if number is not None and not (number.startswith("+") and number[1:].isdigit() and 8 <= len(number) <= 16):
         raise Refused(400, "Field `phoneNumber` is not a phone number in international format")
-
-
-def _sorted(items: list[dict[str, Any]], by: str, order: str | None) -> list[dict[str, Any]]:
-    return sorted(items, key=lambda item: (str(item.get(by) or ""), item["id"]), reverse=order == "desc")
 
 
 def _rows_of(upload: Upload, file_name: str, *, remove_head: bool) -> list[dict[str, str]]:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..answers import Reply, reply
 
-__all__ = ["page_of", "spring_page"]
+__all__ = ["in_order", "page_of", "spring_page"]
+
+
+def in_order(items: Iterable[dict[str, Any]], by: str, order: str | None) -> list[dict[str, Any]]:
+    """Sort by a field as text, then by id."""
+    return sorted(
+        items, key=lambda item: ("" if by == "id" else str(item.get(by) or ""), item["id"]), reverse=order == "desc"
+    )
 
 
 def page_of(items: Sequence[Any], page: int | None, limit: int | None, default: int = 10) -> list[Any]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from ...clock import Clock
 from ..answers import Reply, problem
 from .contacts import ContactBook
+from .media import MediaLibrary
 from .request import Refused, ResourceRequest
 from .router import Match, ResourceRouter, read_request
 
@@ -19,11 +20,13 @@ class Platform:
     Attributes:
         router: what is served.
         contacts: contacts, lists and membership.
+        media: the media library and inbound media.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.contacts = ContactBook(clock)
-        self.router = ResourceRouter([self.contacts.handlers()])
+        self.media = MediaLibrary(clock)
+        self.router = ResourceRouter([self.contacts.handlers(), self.media.handlers()])
 
     def check(self, match: Match, query: Mapping[str, str], body: bytes, content_type: str) -> ResourceRequest | Reply:
         """Check that a request is well-formed; what else is wrong with it is found when it is processed."""
