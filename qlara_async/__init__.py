@@ -8,14 +8,10 @@ import importlib
 from typing import TYPE_CHECKING
 
 from ._version import __version__
-from .bulk.estimate import Estimate, InvalidRow
-from .bulk.job import BulkJob
-from .bulk.outcome import BulkSummary, Outcome, OutcomeState
 from .client import QlaraClient
 from .limiter import Limiter
 from .models.answers import Answer, CallbackRegistration, ChannelResult, MessageStatus, Receipt
 from .models.channel import Channel, DeliveryStatus
-from .models.legacy import LegacyReceipt, LegacySms
 from .models.message import FallbackRcs, FallbackSms, Message, Rcs, RcsContent, Sms, WhatsApp, WhatsAppTemplate
 from .models.options import Priority, RateLimit, RetryPolicy, Timeouts
 from .models.telemetry import (
@@ -31,11 +27,15 @@ from .models.text import Segments
 from .sending.gates import Gate
 
 if TYPE_CHECKING:
+    from .bulk.estimate import Estimate, InvalidRow
+    from .bulk.job import BulkJob
     from .bulk.journal import Journal
+    from .bulk.outcome import BulkSummary, Outcome, OutcomeState
     from .chains import ChainResult, FallbackChain, FallbackChains
     from .consent import SuppressionList, erase_number
     from .conversations import Conversations
     from .models.contacts import Contact, ContactList
+    from .models.legacy import LegacyReceipt, LegacySms
     from .models.media import MediaFile
     from .models.record import Record
     from .resources.listing import Listing, Page
@@ -101,16 +101,24 @@ __all__ = [
 ]
 
 _LAZY = {
+    "BulkJob": "qlara_async.bulk.job",
+    "BulkSummary": "qlara_async.bulk.outcome",
     "ChainResult": "qlara_async.chains",
-    "FallbackChain": "qlara_async.chains",
-    "FallbackChains": "qlara_async.chains",
     "Contact": "qlara_async.models.contacts",
     "ContactList": "qlara_async.models.contacts",
     "Conversations": "qlara_async.conversations",
     "DeliveryTracker": "qlara_async.tracking",
+    "Estimate": "qlara_async.bulk.estimate",
+    "FallbackChain": "qlara_async.chains",
+    "FallbackChains": "qlara_async.chains",
+    "InvalidRow": "qlara_async.bulk.estimate",
     "Journal": "qlara_async.bulk.journal",
+    "LegacyReceipt": "qlara_async.models.legacy",
+    "LegacySms": "qlara_async.models.legacy",
     "Listing": "qlara_async.resources.listing",
     "MediaFile": "qlara_async.models.media",
+    "Outcome": "qlara_async.bulk.outcome",
+    "OutcomeState": "qlara_async.bulk.outcome",
     "Page": "qlara_async.resources.listing",
     "Record": "qlara_async.models.record",
     "SavedFile": "qlara_async.transfers.download",
@@ -118,7 +126,7 @@ _LAZY = {
     "SuppressionList": "qlara_async.consent",
     "erase_number": "qlara_async.consent",
 }
-"""What brings SQLite, or a receiver, or belongs to one resource is imported when it is asked for."""
+"""What brings SQLite, or a receiver, or not every program uses, is imported when it is asked for."""
 
 
 def __getattr__(name: str) -> object:

@@ -17,9 +17,6 @@ import aiohttp
 import msgspec
 
 from ._version import __version__
-from .bulk.estimate import Estimate, Price, estimate
-from .bulk.job import BulkJob
-from .bulk.outcome import OnUnknown, SmsRoute
 from .clock import Clock, SystemClock
 from .errors import ConfigurationError
 from .limiter import Limiter
@@ -28,11 +25,7 @@ from .models.answers import Answer, Receipt
 from .models.message import Message, Rcs, Sms, WhatsApp
 from .models.options import Priority, RateLimit, RetryPolicy, Timeouts
 from .protocol.requests import raw_request
-from .resources.callbacks import Webhooks
 from .resources.catalogue import Catalogue
-from .resources.messages import Messages
-from .resources.sms_legacy import SmsLegacy
-from .sending.batches import BatchingSender
 from .sending.calls import Caller, CallOptions, EventHook
 from .sending.channels import ChannelSender
 from .sending.gates import Gate
@@ -43,9 +36,13 @@ from .sending.test_mode import AllowedDestinations
 from .transport import Credentials, Transport
 
 if TYPE_CHECKING:
+    from .bulk.estimate import Estimate, Price
+    from .bulk.job import BulkJob
     from .bulk.journalled import JournalledDelivery
+    from .bulk.outcome import OnUnknown, SmsRoute
     from .consent import SuppressionList
     from .conversations import Conversations, OutsideWindow
+    from .sending.batches import BatchingSender
 
 __all__ = ["DEFAULT_BASE_URL", "QlaraClient"]
 
@@ -167,10 +164,7 @@ class QlaraClient(Catalogue):
         self.sms = ChannelSender(Sms, self.send)
         self.rcs = ChannelSender(Rcs, self.send)
         self.whatsapp = ChannelSender(WhatsApp, self.send)
-        self.messages = Messages(self._caller, options)
-        self.sms_legacy = SmsLegacy(self._sender, self._caller, options)
-        self.webhooks = Webhooks(self._caller, options)
-        self._offer(self._caller, options)
+        self._offer(self._caller, options, self._sender)
 
     @classmethod
     def from_env(cls, **options: Any) -> Self:
@@ -322,6 +316,8 @@ class QlaraClient(Catalogue):
             raised, ``AuthenticationError`` once the gateway refuses the key, and a `JournalError` when the journal
             cannot be used or the source is not the one it was begun with.
         """
+        from .bulk.job import BulkJob  # noqa: PLC0415 — for those who use it
+
         options = msgspec.structs.replace(self._options, priority=Priority.BULK)
         if on_unknown not in {"keep", "resend"}:
             raise ConfigurationError('on_unknown is "keep" or "resend"')
@@ -355,10 +351,14 @@ class QlaraClient(Catalogue):
         Raises:
             ConfigurationError: a price is none, or missing for a channel of the source; `batch` is no such number.
         """
+        from .bulk.estimate import estimate  # noqa: PLC0415 — for those who use it
+
         windows = self.limiter.unused_windows()
         return await estimate(source, price=price, batch=batch, windows=windows, gates=self._options.gates)
 
     def _batching(self, options: CallOptions, sms_route: str, batch: int, flush_after: float) -> BatchingSender:
+        from .sending.batches import BatchingSender  # noqa: PLC0415 — for those who use it
+
         if sms_route != "legacy":
             raise ConfigurationError('sms_route is "universal" or "legacy"')
         if type(batch) is not int or batch < 1:

@@ -19,6 +19,7 @@ from ..protocol.records import json_of, record_of
 from ..protocol.requests import Request
 from ..protocol.responses import Response
 from ..sending.calls import Caller, CallOptions
+from ..sending.sends import Sender
 from ..transfers.download import SavedFile, Sink
 from ..transfers.upload import Upload, UploadSource
 from .listing import Listing, checked_limit
@@ -34,11 +35,13 @@ class Api:
     Args:
         caller: carries requests to their answers.
         options: of every call.
+        sender: sends messages.
     """
 
-    def __init__(self, caller: Caller, options: CallOptions) -> None:
+    def __init__(self, caller: Caller, options: CallOptions, sender: Sender) -> None:
         self.caller = caller
         self.options = options
+        self.sender = sender
 
     async def call(
         self,

@@ -6,7 +6,7 @@ from ..errors import ConflictError, NotFoundError
 from ..models.answers import CallbackRegistration
 from ..protocol.requests import callback_request
 from ..protocol.responses import registration_of
-from ..sending.calls import Caller, CallOptions
+from .api import Api
 
 __all__ = ["Webhooks"]
 
@@ -14,9 +14,9 @@ __all__ = ["Webhooks"]
 class Webhooks:
     """One HTTPS URL per account, for all channels and all event types. Plain HTTP is taken on loopback only."""
 
-    def __init__(self, caller: Caller, options: CallOptions) -> None:
-        self._caller = caller
-        self._options = options
+    def __init__(self, api: Api) -> None:
+        self._caller = api.caller
+        self._options = api.options
 
     async def get(self) -> CallbackRegistration | None:
         """Return the registered callback, or ``None`` if there is none (GET answers 404)."""

@@ -1,4 +1,4 @@
-"""The client's resources, each imported and made at first use."""
+"""What a client offers beside its own methods, each imported and made at first use."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from ..sending.calls import Caller, CallOptions
+from ..sending.sends import Sender
 
 if TYPE_CHECKING:
     from .api import Api
+    from .callbacks import Webhooks
     from .contact_lists import ContactLists
     from .contacts import Contacts
     from .media import Media
+    from .messages import Messages
+    from .sms_legacy import SmsLegacy
 
 __all__ = ["Catalogue"]
 
@@ -42,22 +46,25 @@ class Resource(Generic[T]):
 
 
 class Catalogue:
-    """What a client offers beside sending. One line a resource; each takes an `Api`."""
+    """What a client offers beside its own methods. One line a resource; each takes an `Api`."""
 
     _resources: dict[str, Any]
     _api: Callable[[], Api]
 
-    def _offer(self, caller: Caller, options: CallOptions) -> None:
+    def _offer(self, caller: Caller, options: CallOptions, sender: Sender) -> None:
         """Make the resources, which are made at first use, call so from now on."""
         self._resources = {}
-        self._api = partial(_api, caller, options)
+        self._api = partial(_api, caller, options, sender)
 
     contacts: Resource[Contacts] = Resource("contacts", "Contacts")
     contact_lists: Resource[ContactLists] = Resource("contact_lists", "ContactLists")
     media: Resource[Media] = Resource("media", "Media")
+    messages: Resource[Messages] = Resource("messages", "Messages")
+    sms_legacy: Resource[SmsLegacy] = Resource("sms_legacy", "SmsLegacy")
+    webhooks: Resource[Webhooks] = Resource("callbacks", "Webhooks")
 
 
-def _api(caller: Caller, options: CallOptions) -> Api:
+def _api(caller: Caller, options: CallOptions, sender: Sender) -> Api:
     from .api import Api  # noqa: PLC0415 — for those who use it
 
-    return Api(caller, options)
+    return Api(caller, options, sender)

@@ -9,7 +9,7 @@ from ..models.answers import MessageStatus
 from ..models.channel import Channel
 from ..protocol.requests import status_request, statuses_requests
 from ..protocol.responses import status_of, statuses_of
-from ..sending.calls import Caller, CallOptions
+from .api import Api
 
 __all__ = ["Messages"]
 
@@ -17,9 +17,9 @@ __all__ = ["Messages"]
 class Messages:
     """Status queries. Wait a few seconds after a send before you ask; callbacks tell sooner."""
 
-    def __init__(self, caller: Caller, options: CallOptions) -> None:
-        self._caller = caller
-        self._options = options
+    def __init__(self, api: Api) -> None:
+        self._caller = api.caller
+        self._options = api.options
 
     async def status(self, message_id: str, *, channel: Channel | str) -> MessageStatus:
         """Return the status of one message.

@@ -19,26 +19,23 @@ from ..models.answers import Receipt
 from ..models.legacy import LegacyReceipt, LegacySms
 from ..models.message import Sms, fix_message_id
 from ..protocol.batches import Terms, check_batchable
-from ..protocol.requests import Request
+from ..protocol.operations.legacy import GET_LEGACY_CREDIT, LegacyCredit
 from ..sending.batches import BatchSender, Ending
-from ..sending.calls import Caller, CallOptions, Pursuit
+from ..sending.calls import Pursuit
 from ..sending.gates import admit
-from ..sending.sends import Sender, new_message_id
+from ..sending.sends import new_message_id
+from .api import Api
 
 __all__ = ["SmsLegacy"]
-
-
-class _Credit(msgspec.Struct, gc=False):
-    credit: float
 
 
 class SmsLegacy:
     """SMS Legacy: texts to many recipients at once, and the account's credit."""
 
-    def __init__(self, sender: Sender, caller: Caller, options: CallOptions) -> None:
-        self._sender = BatchSender(sender)
-        self._caller = caller
-        self._options = options
+    def __init__(self, api: Api) -> None:
+        self._sender = BatchSender(api.sender)
+        self._api = api
+        self._options = api.options
 
     async def send(
         self,
@@ -83,15 +80,17 @@ class SmsLegacy:
         return _receipt(admitted, endings, pursuit.attempts)
 
     async def credit(self) -> float:
-        """Return the account's credit in euros: ``GET /services/sms/credit``.
+        """Return the credit in euros: ``GET /services/sms/credit`` (documented).
+
+        That of the SMS Legacy product; the platform's own is `qlara.subscription.credit`.
 
         Raises:
             UndecodableAnswerError: the answer has no ``credit``.
+            ApiError, TransportError: as for any call; `ApiError.meaning` says what its code means.
         """
-        request = Request(method="GET", path="/services/sms/credit", repeatable=True)
-        response = await self._caller.call(request, self._options)
+        response = await self._api.call(GET_LEGACY_CREDIT)
         try:
-            return msgspec.json.decode(response.body, type=_Credit).credit
+            return msgspec.json.decode(response.body, type=LegacyCredit, strict=False).credit
         except (msgspec.MsgspecError, UnicodeDecodeError):
             text = "the answer has no credit"
         raise UndecodableAnswerError(text, status=response.status, body=response.body)

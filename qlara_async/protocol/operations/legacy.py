@@ -9,7 +9,7 @@ import msgspec
 from ..batches import LEGACY_SEND_PATH
 from .operation import Operation
 
-__all__ = ["GET_LEGACY_CREDIT", "OPERATIONS", "SEND_LEGACY", "LegacyBody", "LegacyMessage"]
+__all__ = ["GET_LEGACY_CREDIT", "OPERATIONS", "SEND_LEGACY", "LegacyBody", "LegacyCredit", "LegacyMessage"]
 
 
 class LegacyMessage(msgspec.Struct, rename="camel"):
