@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     from .chains import ChainResult, FallbackChain, FallbackChains
     from .consent import SuppressionList, erase_number
     from .conversations import Conversations
+    from .models.account import ContactQuota, Credit, Subscription
     from .models.contacts import Contact, ContactList
     from .models.legacy import LegacyReceipt, LegacySms
     from .models.media import MediaFile
     from .models.record import Record
+    from .models.socials import SocialProfile
     from .resources.listing import Listing, Page
     from .tracking import DeliveryTracker, StatusChange
     from .transfers.download import SavedFile
@@ -53,7 +55,9 @@ __all__ = [
     "ClientEvent",
     "Contact",
     "ContactList",
+    "ContactQuota",
     "Conversations",
+    "Credit",
     "DeliveryStatus",
     "DeliveryTracker",
     "Estimate",
@@ -91,7 +95,9 @@ __all__ = [
     "SavedFile",
     "Segments",
     "Sms",
+    "SocialProfile",
     "StatusChange",
+    "Subscription",
     "SuppressionList",
     "Timeouts",
     "WhatsApp",
@@ -106,7 +112,9 @@ _LAZY = {
     "ChainResult": "qlara_async.chains",
     "Contact": "qlara_async.models.contacts",
     "ContactList": "qlara_async.models.contacts",
+    "ContactQuota": "qlara_async.models.account",
     "Conversations": "qlara_async.conversations",
+    "Credit": "qlara_async.models.account",
     "DeliveryTracker": "qlara_async.tracking",
     "Estimate": "qlara_async.bulk.estimate",
     "FallbackChain": "qlara_async.chains",
@@ -122,7 +130,9 @@ _LAZY = {
     "Page": "qlara_async.resources.listing",
     "Record": "qlara_async.models.record",
     "SavedFile": "qlara_async.transfers.download",
+    "SocialProfile": "qlara_async.models.socials",
     "StatusChange": "qlara_async.tracking",
+    "Subscription": "qlara_async.models.account",
     "SuppressionList": "qlara_async.consent",
     "erase_number": "qlara_async.consent",
 }

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .media import Media
     from .messages import Messages
     from .sms_legacy import SmsLegacy
+    from .socials import Socials
+    from .subscription import Subscriptions
 
 __all__ = ["Catalogue"]
 
@@ -61,6 +63,8 @@ class Catalogue:
     media: Resource[Media] = Resource("media", "Media")
     messages: Resource[Messages] = Resource("messages", "Messages")
     sms_legacy: Resource[SmsLegacy] = Resource("sms_legacy", "SmsLegacy")
+    socials: Resource[Socials] = Resource("socials", "Socials")
+    subscription: Resource[Subscriptions] = Resource("subscription", "Subscriptions")
     webhooks: Resource[Webhooks] = Resource("callbacks", "Webhooks")
 
 

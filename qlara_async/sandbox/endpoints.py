@@ -100,7 +100,7 @@ class Endpoints:
         self._courier = courier
         self._clock = clock
         self._registration: dict[str, str] | None = None
-        self.platform = Platform(clock)
+        self.platform = Platform(clock, gateway)
 
     def find(self, method: str, raw_path: str) -> Endpoint | None:
         """Find the endpoint of a path as it came over the wire, without its query."""

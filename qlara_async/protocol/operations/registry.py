@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import contacts, legacy, media, messages
+from . import account, contacts, legacy, media, messages
 from .operation import Operation
 
 __all__ = ["OPERATIONS"]
@@ -10,6 +10,7 @@ __all__ = ["OPERATIONS"]
 OPERATIONS: tuple[Operation, ...] = (
     *messages.OPERATIONS,
     *legacy.OPERATIONS,
+    *account.OPERATIONS,
     *contacts.OPERATIONS,
     *media.OPERATIONS,
 )

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from ...clock import Clock
 from ..answers import Reply, problem
+from ..gateway import Gateway
+from .account import Account
 from .contacts import ContactBook
 from .media import MediaLibrary
 from .request import Refused, ResourceRequest
@@ -19,14 +21,16 @@ class Platform:
 
     Attributes:
         router: what is served.
+        account: plan, quota, credit and social profiles.
         contacts: contacts, lists and membership.
         media: the media library and inbound media.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, gateway: Gateway) -> None:
         self.contacts = ContactBook(clock)
+        self.account = Account(lambda: gateway.credit, lambda: len(self.contacts.contacts))
         self.media = MediaLibrary(clock)
-        self.router = ResourceRouter([self.contacts.handlers(), self.media.handlers()])
+        self.router = ResourceRouter([self.contacts.handlers(), self.media.handlers(), self.account.handlers()])
 
     def check(self, match: Match, query: Mapping[str, str], body: bytes, content_type: str) -> ResourceRequest | Reply:
         """Check that a request is well-formed; what else is wrong with it is found when it is processed."""
