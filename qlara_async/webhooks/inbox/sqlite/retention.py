@@ -50,9 +50,10 @@ class Retention:
         failed = now - self._policy.keep_failed
         buried = self._db.execute("DELETE FROM dead WHERE died <= ?", (failed,)).rowcount
         self._db.executemany(
-            "DELETE FROM events WHERE id = ?1 AND (quarantined = 0 OR received <= ?2) "
-            "AND NOT EXISTS (SELECT 1 FROM runs WHERE event = ?1) AND NOT EXISTS (SELECT 1 FROM dead WHERE event = ?1) "
-            "AND NOT EXISTS (SELECT 1 FROM events AS later WHERE later.key = events.key AND later.expires > ?3)",
+            "DELETE FROM events WHERE id = ? AND (quarantined = 0 OR received <= ?) "
+            "AND NOT EXISTS (SELECT 1 FROM runs WHERE event = events.id) "
+            "AND NOT EXISTS (SELECT 1 FROM dead WHERE event = events.id) "
+            "AND NOT EXISTS (SELECT 1 FROM events AS later WHERE later.key = events.key AND later.expires > ?)",
             [(number, failed, now) for number in expired],
         )
         more = len(rows) == _BATCH and not any(expires > now and not short for _, expires, short in rows)
