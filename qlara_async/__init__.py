@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .conversations import Conversations
     from .models.account import ContactQuota, Credit, Subscription
     from .models.contacts import Contact, ContactList
+    from .models.inbox import AssignableUser, Conversation, InboxMessage
     from .models.legacy import LegacyReceipt, LegacySms
     from .models.media import MediaFile
     from .models.record import Record
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
+    "AssignableUser",
     "BulkJob",
     "BulkSummary",
     "CallbackRegistration",
@@ -56,6 +58,7 @@ __all__ = [
     "Contact",
     "ContactList",
     "ContactQuota",
+    "Conversation",
     "Conversations",
     "Credit",
     "DeliveryStatus",
@@ -66,6 +69,7 @@ __all__ = [
     "FallbackRcs",
     "FallbackSms",
     "Gate",
+    "InboxMessage",
     "InvalidRow",
     "Journal",
     "KeyRotated",
@@ -107,18 +111,21 @@ __all__ = [
 ]
 
 _LAZY = {
+    "AssignableUser": "qlara_async.models.inbox",
     "BulkJob": "qlara_async.bulk.job",
     "BulkSummary": "qlara_async.bulk.outcome",
     "ChainResult": "qlara_async.chains",
     "Contact": "qlara_async.models.contacts",
     "ContactList": "qlara_async.models.contacts",
     "ContactQuota": "qlara_async.models.account",
+    "Conversation": "qlara_async.models.inbox",
     "Conversations": "qlara_async.conversations",
     "Credit": "qlara_async.models.account",
     "DeliveryTracker": "qlara_async.tracking",
     "Estimate": "qlara_async.bulk.estimate",
     "FallbackChain": "qlara_async.chains",
     "FallbackChains": "qlara_async.chains",
+    "InboxMessage": "qlara_async.models.inbox",
     "InvalidRow": "qlara_async.bulk.estimate",
     "Journal": "qlara_async.bulk.journal",
     "LegacyReceipt": "qlara_async.models.legacy",

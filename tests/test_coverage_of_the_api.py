@@ -139,16 +139,6 @@ PENDING = {
     ("GET", f"{GATEWAY}/campaigns/{{}}/price"),
     ("PUT", f"{GATEWAY}/campaigns/{{}}/confirm"),
     ("GET", f"{GATEWAY}/campaigns/stats"),
-    ("GET", f"{GATEWAY}/inbox/conversations"),
-    ("GET", f"{GATEWAY}/inbox/conversations/{{}}"),
-    ("GET", f"{GATEWAY}/inbox/conversations/{{}}/messages"),
-    ("POST", f"{GATEWAY}/inbox/conversations/reply"),
-    ("PATCH", f"{GATEWAY}/inbox/conversations/{{}}/read"),
-    ("PATCH", f"{GATEWAY}/inbox/conversations/{{}}/archive"),
-    ("PATCH", f"{GATEWAY}/inbox/conversations/{{}}/unarchive"),
-    ("POST", f"{GATEWAY}/inbox/conversations/{{}}/assignee"),
-    ("DELETE", f"{GATEWAY}/inbox/conversations/{{}}/assignee"),
-    ("GET", f"{GATEWAY}/inbox/conversations/assignable-users"),
     ("GET", f"{SERVER}/whatsapp/templates"),
     ("POST", f"{SERVER}/whatsapp/templates"),
     ("GET", f"{SERVER}/whatsapp/templates/{{}}"),
@@ -225,7 +215,20 @@ async def media(qlara: QlaraClient) -> None:
         await qlara.media.download(MEDIA_KEY, f"{directory}/photo.jpg")
 
 
-TOURS: list[Callable[[QlaraClient], Awaitable[None]]] = [messages, webhooks, account, contacts, media]
+async def inbox(qlara: QlaraClient) -> None:
+    (chat,) = await everything(qlara.inbox.conversations())
+    await qlara.inbox.get(chat.id)
+    await everything(qlara.inbox.messages(chat.id))
+    await qlara.inbox.reply(chat.id, "Ciao")
+    await qlara.inbox.mark_read(chat.id)
+    await qlara.inbox.archive(chat.id)
+    await qlara.inbox.unarchive(chat.id)
+    (user,) = await everything(qlara.inbox.assignable_users())
+    await qlara.inbox.assign(chat.id, user.id)
+    await qlara.inbox.unassign(chat.id)
+
+
+TOURS: list[Callable[[QlaraClient], Awaitable[None]]] = [messages, webhooks, account, contacts, media, inbox]
 """One for each area: it calls every method of its resources, against the sandbox, and they all succeed."""
 
 
@@ -247,6 +250,7 @@ async def called(anyio_backend: str) -> set[tuple[str, str]]:
     ):
         sandbox.platform.account.connect("facebook")
         sandbox.platform.media.receive(b"JFIF", media_key=MEDIA_KEY)
+        await sandbox.inbound(source="+393401234567", destination="+390212345678", text="Ciao", lost=True)
         for tour in TOURS:
             await tour(qlara)
     assert refused == []

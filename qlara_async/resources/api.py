@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ..errors import TransferError
+from ..errors import NotSentError, TransferError
 from ..models.record import Id, Record
 from ..protocol.forms import form_of
 from ..protocol.operations.operation import Operation
@@ -20,6 +20,7 @@ from ..protocol.requests import Request
 from ..protocol.responses import Response
 from ..sending.calls import Caller, CallOptions
 from ..sending.sends import Sender
+from ..sending.test_mode import AllowedDestinations
 from ..transfers.download import SavedFile, Sink
 from ..transfers.upload import Upload, UploadSource
 from .listing import Listing, checked_limit
@@ -42,6 +43,15 @@ class Api:
         self.caller = caller
         self.options = options
         self.sender = sender
+
+    def refuse_in_test_mode(self, what: str) -> None:
+        """Keep what reaches people, and can be no dry run, from a client that must not write to them.
+
+        Raises:
+            NotSentError: the client has ``simulation`` or ``only_destinations``.
+        """
+        if self.options.simulation or any(isinstance(gate, AllowedDestinations) for gate in self.options.gates):
+            raise NotSentError(f"not sent: the client is in test mode, and {what} would be real", reason="test_mode")
 
     async def call(
         self,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .callbacks import Webhooks
     from .contact_lists import ContactLists
     from .contacts import Contacts
+    from .inbox import Inbox
     from .media import Media
     from .messages import Messages
     from .sms_legacy import SmsLegacy
@@ -60,6 +61,7 @@ class Catalogue:
 
     contacts: Resource[Contacts] = Resource("contacts", "Contacts")
     contact_lists: Resource[ContactLists] = Resource("contact_lists", "ContactLists")
+    inbox: Resource[Inbox] = Resource("inbox", "Inbox")
     media: Resource[Media] = Resource("media", "Media")
     messages: Resource[Messages] = Resource("messages", "Messages")
     sms_legacy: Resource[SmsLegacy] = Resource("sms_legacy", "SmsLegacy")

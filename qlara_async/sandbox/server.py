@@ -25,7 +25,7 @@ from .faults import Fault, FaultPlan, Faults, Route
 from .gateway import Accepted, Gateway, Life
 from .limits import Meter
 from .resources.platform import Platform
-from .shapes import InboundShape, inbound_payload
+from .shapes import InboundShape, inbound_content, inbound_payload
 from .timeline import Timeline
 from .wire import Wire
 
@@ -296,8 +296,11 @@ class Sandbox:
         media_type: str = "IMAGE",
         shape: InboundShape = "channel",
         message_id: str | None = None,
+        lost: bool = False,
     ) -> int:
         """Play the customer who writes to you: post one INBOUND, once, and return the receiver's status.
+
+        It is in the inbox conversations, too.
 
         Args:
             channel: where they write.
@@ -308,11 +311,18 @@ class Sandbox:
             media_type: ``IMAGE``, ``AUDIO``, ``VIDEO`` …, told if there is a ``media_key``.
             shape: ``"channel"``, ``"unified"`` (no id), ``"nested"`` (UC-026) or ``"form"`` (dedicated number; no id).
             message_id: generated unless given; repeat one to play a redelivery.
+            lost: the callback is lost, and 0 returned: only the inbox conversations tell.
 
         Raises:
             ConfigurationError: no callback URL is registered.
             ConnectionFailed: the receiver did not answer.
         """
+        message_id = message_id or str(uuid4())
+        occurred = self._clock.time()
+        content = inbound_content(text, media_key, media_type)
+        self.platform.inbox.receive(Channel(channel), source, destination, content, message_id, occurred)
+        if lost:
+            return 0
         body, content_type = inbound_payload(
             shape=shape,
             channel=Channel(channel),
@@ -321,8 +331,8 @@ class Sandbox:
             text=text,
             media_key=media_key,
             media_type=media_type,
-            message_id=message_id or str(uuid4()),
-            occurred=self._clock.time(),
+            message_id=message_id,
+            occurred=occurred,
         )
         return await self._courier.post(body, content_type)
 

@@ -20,7 +20,7 @@ import msgspec
 
 from ..models.channel import Channel, DeliveryStatus
 
-__all__ = ["Told", "inbound_payload", "receipt_payload"]
+__all__ = ["Told", "inbound_content", "inbound_payload", "receipt_payload"]
 
 Shape = Literal["channel", "unified", "legacy"]
 InboundShape = Literal["channel", "unified", "nested", "form"]
@@ -92,9 +92,8 @@ def inbound_payload(
     kind = "TEXT" if media_key is None else media_type
     payload: dict[str, Any] = {"channel": channel.value, "eventType": "INBOUND"}
     if shape == "nested":
-        content = {"type": kind, "text" if media_key is None else "caption": text, "mediaKey": media_key}
         payload |= {"messageId": message_id, "from": source, "to": destination, "timestamp": _iso(occurred)}
-        payload["content"] = {name: value for name, value in content.items() if value is not None}
+        payload["content"] = inbound_content(text, media_key, media_type)
     else:
         when = "timestamp" if shape == "unified" else "receivedDate"
         payload |= {"source": source, "destination": destination, when: _iso(occurred), "messageType": kind}
@@ -102,6 +101,13 @@ def inbound_payload(
         payload |= {} if text is None else {"text": text}
         payload |= {} if media_key is None else {"mediaKey": media_key}
     return msgspec.json.encode(payload), "application/json"
+
+
+def inbound_content(text: str | None, media_key: str | None, media_type: str) -> dict[str, Any]:
+    """Render what a customer wrote as the ``content`` of UC-026."""
+    kind = "TEXT" if media_key is None else media_type
+    content = {"type": kind, "text" if media_key is None else "caption": text, "mediaKey": media_key}
+    return {name: value for name, value in content.items() if value is not None}
 
 
 def _sms_receipt(told: Told) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import account, contacts, legacy, media, messages
+from . import account, contacts, inbox, legacy, media, messages
 from .operation import Operation
 
 __all__ = ["OPERATIONS"]
@@ -12,5 +12,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *legacy.OPERATIONS,
     *account.OPERATIONS,
     *contacts.OPERATIONS,
+    *inbox.OPERATIONS,
     *media.OPERATIONS,
 )

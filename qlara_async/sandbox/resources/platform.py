@@ -9,6 +9,7 @@ from ..answers import Reply, problem
 from ..gateway import Gateway
 from .account import Account
 from .contacts import ContactBook
+from .inbox import InboxBook
 from .media import MediaLibrary
 from .request import Refused, ResourceRequest
 from .router import Match, ResourceRouter, read_request
@@ -23,14 +24,23 @@ class Platform:
         router: what is served.
         account: plan, quota, credit and social profiles.
         contacts: contacts, lists and membership.
+        inbox: conversations.
         media: the media library and inbound media.
     """
 
     def __init__(self, clock: Clock, gateway: Gateway) -> None:
         self.contacts = ContactBook(clock)
         self.account = Account(lambda: gateway.credit, lambda: len(self.contacts.contacts))
+        self.inbox = InboxBook(clock)
         self.media = MediaLibrary(clock)
-        self.router = ResourceRouter([self.contacts.handlers(), self.media.handlers(), self.account.handlers()])
+        self.router = ResourceRouter(
+            [
+                self.account.handlers(),
+                self.contacts.handlers(),
+                self.inbox.handlers(),
+                self.media.handlers(),
+            ]
+        )
 
     def check(self, match: Match, query: Mapping[str, str], body: bytes, content_type: str) -> ResourceRequest | Reply:
         """Check that a request is well-formed; what else is wrong with it is found when it is processed."""
