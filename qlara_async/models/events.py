@@ -99,11 +99,14 @@ class Media(msgspec.Struct, frozen=True, kw_only=True):
         key: ``mediaKey``, for ``GET /files/{mediaKey}``.
         mime_type: ``mimeType``, if given.
         caption: text given with the media; also the event's ``text``.
+        expires_at: until when they can be fetched, aware, by the receiver's ``expire_minutes``; ``None`` if no receiver
+            has seen them.
     """
 
     key: str
     mime_type: str | None = None
     caption: str | None = None
+    expires_at: datetime | None = None
 
     def __repr__(self) -> str:
         return f"Media(mime_type={self.mime_type!r})"

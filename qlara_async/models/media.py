@@ -6,7 +6,13 @@ from typing import ClassVar
 
 from .record import Id, Record
 
-__all__ = ["MediaFile"]
+__all__ = ["MAX_BYTES", "MAX_SECONDS", "MediaFile"]
+
+MAX_BYTES = 100 * 1024 * 1024
+"""The largest file that is accepted from a customer, unless told otherwise."""
+
+MAX_SECONDS = 300.0
+"""The longest that receiving it may take, likewise."""
 
 
 class MediaFile(Record, frozen=True, kw_only=True):

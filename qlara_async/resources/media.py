@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Literal
 
 from ..errors import ConfigurationError
-from ..models.media import MediaFile
+from ..models.media import MAX_BYTES, MAX_SECONDS, MediaFile
 from ..models.record import Id
 from ..protocol.links import media_request
 from ..protocol.operations.media import DELETE_MEDIA, GET_MEDIA, LIST_MEDIA, UPLOAD_MEDIA, MediaForm, MediaQuery
@@ -26,8 +26,6 @@ _TYPES = {
     ".mp4": "video/mp4",
     ".png": "image/png",
 }
-_MAX_BYTES = 100 * 1024 * 1024
-_MAX_SECONDS = 300.0
 
 
 class Media:
@@ -112,8 +110,8 @@ class Media:
         media_key: str,
         path: str | os.PathLike[str],
         *,
-        max_bytes: int = _MAX_BYTES,
-        max_seconds: float = _MAX_SECONDS,
+        max_bytes: int = MAX_BYTES,
+        max_seconds: float = MAX_SECONDS,
     ) -> SavedFile:
         """Save media of an inbound message: ``GET /files/{mediaKey}``, with the client's key, streamed to disk.
 

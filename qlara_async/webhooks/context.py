@@ -10,6 +10,7 @@ from aiohttp import web
 from ..errors import ConfigurationError
 from ..models.events import Event
 from .confirmation import Confirmation, confirm
+from .inbound_media import InboundMedia, media_of
 
 if TYPE_CHECKING:
     from ..client import QlaraClient
@@ -56,6 +57,14 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         if self.qlara is None:
             raise ConfigurationError("ctx.client: the receiver has none; pass it as WebhookReceiver(client=…)")
         return self.qlara
+
+    @property
+    def media(self) -> InboundMedia:
+        """The media of the event: ``await ctx.media.save(path)`` fetches them with the receiver's client.
+
+        Raises ``ConfigurationError`` if the event has none, or the receiver no client.
+        """
+        return media_of(self.event, self.client)
 
     async def confirm(self) -> Confirmation:
         """Ask the status endpoint whether the event, a delivery or read receipt, is true; it costs one request.

@@ -25,6 +25,7 @@ from .exchange import (
     Answer,
     Head,
 )
+from .inbound_media import EXPIRE_MINUTES, with_expiry
 from .inbox import Inbox, Row, Verdict
 from .known_ids import KnownIds, WaitingRoom
 
@@ -58,6 +59,7 @@ class Intake:
         max_body: int,
         clock: Clock,
         known_ids: KnownIds | None = None,
+        expire_minutes: float = EXPIRE_MINUTES,
     ) -> None:
         self.phase = Phase.NEW
         self.max_body = max_body
@@ -65,6 +67,7 @@ class Intake:
         self._doorkeeper = doorkeeper
         self._inbox = inbox
         self._clock = clock
+        self._expire_minutes = expire_minutes
         self.in_flight = 0
         self._quiet = asyncio.Event()
         self._alone: set[asyncio.Task[None]] = set()
@@ -125,6 +128,7 @@ class Intake:
 
     async def put(self, events: Sequence[Event]) -> bool:
         """Identify and store events; ``False`` if the inbox is full or fails: then none is stored."""
+        events = [with_expiry(event, self._expire_minutes) for event in events]
         try:
             verdicts = await self._inbox.put([Row(identity(event), event) for event in events])
         except Exception as error:

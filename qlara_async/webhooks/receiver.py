@@ -21,6 +21,7 @@ from .auth import AllOf, Auth
 from .auth.doorkeeper import Doorkeeper
 from .dispatch import Dispatcher
 from .exchange import Answer, Head, Headers
+from .inbound_media import EXPIRE_MINUTES
 from .inbox import Inbox
 from .intake import Intake, Phase
 from .known_ids import KnownIds
@@ -110,6 +111,8 @@ class WebhookReceiver(Router):
             answered 200 and wait outside of the inbox, in memory, until it does; after two minutes they are dropped.
             So who has the token cannot flood the inbox with made-up receipts, and a receipt that overtakes the
             answer to its send is not lost, unless the process ends meanwhile. Inbound messages are not concerned.
+        expire_minutes: the account's setting of that name: minutes for which media of inbound messages can be fetched,
+            told as ``event.media.expires_at``.
         order_by: what puts events into one lane, in which each handler gets them one at a time and in order: see
             ``OrderBy``.
         clock: for tests.
@@ -132,6 +135,7 @@ class WebhookReceiver(Router):
         concurrency: int = 64,
         handler_timeout: float = math.inf,
         known_ids_only: KnownIds | None = None,
+        expire_minutes: float = EXPIRE_MINUTES,
         order_by: OrderBy = None,
         clock: Clock | None = None,
     ) -> None:
@@ -143,6 +147,8 @@ class WebhookReceiver(Router):
             )
         if auth is not None and not isinstance(auth, Auth | AllOf):
             raise ConfigurationError("auth= takes an Auth such as UrlToken(...), not a token itself")
+        if not 0 < expire_minutes < math.inf:
+            raise ConfigurationError("expire_minutes of a receiver is above 0")
         if max_body < 1 or concurrency < 1 or read_timeout <= 0 or drain_timeout < 0 or not handler_timeout > 0:
             raise ConfigurationError("max_body, concurrency and time-outs of a receiver are above 0")
         self._inbox = inbox
@@ -155,7 +161,14 @@ class WebhookReceiver(Router):
                 f"a signed request passes for {window:.0f} seconds (max_age + max_future), but the inbox recognises it "
                 f"for {inbox.dedup_ttl:.0f} only: raise its dedup_ttl, or lower max_age"
             )
-        self._intake = Intake(self._doorkeeper, inbox, max_body=max_body, clock=clock, known_ids=known_ids_only)
+        self._intake = Intake(
+            self._doorkeeper,
+            inbox,
+            max_body=max_body,
+            clock=clock,
+            known_ids=known_ids_only,
+            expire_minutes=expire_minutes,
+        )
         self._dispatcher = Dispatcher(
             self,
             inbox,
