@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .consent import SuppressionList, erase_number
     from .conversations import Conversations
     from .models.account import ContactQuota, Credit, Subscription
+    from .models.api_keys import ApiKey
     from .models.contacts import Contact, ContactList
     from .models.inbox import AssignableUser, Conversation, InboxMessage
     from .models.legacy import LegacyReceipt, LegacySms
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
+    "ApiKey",
     "AssignableUser",
     "BulkJob",
     "BulkSummary",
@@ -112,6 +114,7 @@ __all__ = [
 
 _LAZY = {
     "AssignableUser": "qlara_async.models.inbox",
+    "ApiKey": "qlara_async.models.api_keys",
     "BulkJob": "qlara_async.bulk.job",
     "BulkSummary": "qlara_async.bulk.outcome",
     "ChainResult": "qlara_async.chains",

@@ -58,6 +58,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         body: the bytes to send, if any.
         content_type: of the body.
         message_id: the message it sends, if it is a send.
+        shown_as: what logs show for the path, where it holds a secret.
         repeatable: whether repeating it after an ambiguous end does no harm (RFC 9110 §9.2.2: idempotent methods).
     """
 
@@ -68,11 +69,12 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     content_type: str = "application/json"
     message_id: str | None = None
     repeatable: bool = False
+    shown_as: str = ""
 
     @property
     def shown_path(self) -> str:
         """The path as logs may show it: a path of the caller's own may hold a number or a key."""
-        return self.path if self.message_id is not None else scrub(unquote(self.path))
+        return self.shown_as or (self.path if self.message_id is not None else scrub(unquote(self.path)))
 
     def __repr__(self) -> str:
         return f"Request({self.method} {self.shown_path}, message_id={self.message_id!r})"

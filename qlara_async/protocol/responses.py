@@ -79,6 +79,9 @@ class Response(msgspec.Struct, frozen=True, gc=False):
     headers: Mapping[str, str]
     body: bytes
 
+    def __repr__(self) -> str:
+        return f"Response({self.status}, <{len(self.body)} bytes>)"
+
 
 def receipt_of(response: Response, request: Request, channel: Channel, *, attempts: int) -> Receipt:
     """Read the answer to a send.

@@ -12,6 +12,7 @@ from ..sending.sends import Sender
 
 if TYPE_CHECKING:
     from .api import Api
+    from .api_keys import ApiKeys
     from .callbacks import Webhooks
     from .contact_lists import ContactLists
     from .contacts import Contacts
@@ -59,6 +60,7 @@ class Catalogue:
         self._resources = {}
         self._api = partial(_api, caller, options, sender)
 
+    api_keys: Resource[ApiKeys] = Resource("api_keys", "ApiKeys")
     contacts: Resource[Contacts] = Resource("contacts", "Contacts")
     contact_lists: Resource[ContactLists] = Resource("contact_lists", "ContactLists")
     inbox: Resource[Inbox] = Resource("inbox", "Inbox")

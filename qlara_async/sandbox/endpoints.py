@@ -29,6 +29,7 @@ from .answers import Reply, problem, reply
 from .callbacks import Courier
 from .faults import Route
 from .gateway import Gateway
+from .keys import KeyCabinet
 from .legacy import read_legacy, take_legacy
 from .openapi import document
 from .requests import Problem, read_send
@@ -95,12 +96,12 @@ _FIXED = {
 class Endpoints:
     """The documented endpoints over the gateway's state."""
 
-    def __init__(self, gateway: Gateway, courier: Courier, clock: Clock) -> None:
+    def __init__(self, gateway: Gateway, courier: Courier, clock: Clock, keys: KeyCabinet) -> None:
         self._gateway = gateway
         self._courier = courier
         self._clock = clock
         self._registration: dict[str, str] | None = None
-        self.platform = Platform(clock, gateway)
+        self.platform = Platform(clock, gateway, keys)
 
     def find(self, method: str, raw_path: str) -> Endpoint | None:
         """Find the endpoint of a path as it came over the wire, without its query."""

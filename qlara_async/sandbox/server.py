@@ -23,7 +23,7 @@ from .callbacks import CallbackCounts, CallbackKey, CallbackPolicy, Courier
 from .endpoints import Endpoints
 from .faults import Fault, FaultPlan, Faults, Route
 from .gateway import Accepted, Gateway, Life
-from .limits import Meter
+from .keys import KeyCabinet
 from .resources.platform import Platform
 from .shapes import InboundShape, inbound_content, inbound_payload
 from .timeline import Timeline
@@ -86,11 +86,9 @@ class Sandbox:
             keep=keep,
         )
         self._plan = FaultPlan(faults or Faults(), Random(f"{seed} faults"))
-        self._endpoints = Endpoints(self._gateway, self._courier, self._clock)
-        self._rate_limit = rate_limit
-        self._wire = Wire(
-            {api_key: Meter(rate_limit)}, endpoints=self._endpoints, plan=self._plan, clock=self._clock, keep=keep
-        )
+        self._keys = KeyCabinet([api_key], rate_limit=rate_limit, clock=self._clock)
+        self._endpoints = Endpoints(self._gateway, self._courier, self._clock, self._keys)
+        self._wire = Wire(self._keys, endpoints=self._endpoints, plan=self._plan, clock=self._clock, keep=keep)
         self._runner: web.ServerRunner | None = None
         self._bound_port = 0
         self._waiters: list[asyncio.Future[None]] = []
@@ -189,8 +187,8 @@ class Sandbox:
 
     @property
     def api_key(self) -> str:
-        """The (first) key it takes; may be replaced, which revokes all others."""
-        return next(iter(self._wire.meters))
+        """The (first) key it takes; may be replaced, which revokes all others. Empty if all were deleted."""
+        return next(iter(self._keys.values), "")
 
     @api_key.setter
     def api_key(self, api_key: str) -> None:
@@ -199,14 +197,13 @@ class Sandbox:
     @property
     def api_keys(self) -> tuple[str, ...]:
         """The keys it takes, each with a limit of its own; may be replaced, which revokes those left out."""
-        return tuple(self._wire.meters)
+        return self._keys.values
 
     @api_keys.setter
     def api_keys(self, api_keys: Sequence[str]) -> None:
         if isinstance(api_keys, str) or not api_keys:
             raise ConfigurationError("api_keys is a sequence of at least one key")
-        known = self._wire.meters
-        self._wire.meters = {key: known.get(key) or Meter(self._rate_limit) for key in api_keys}
+        self._keys.replace(api_keys)
 
     @property
     def credit(self) -> float:

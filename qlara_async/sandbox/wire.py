@@ -17,7 +17,7 @@ from ..protocol.redaction import scrub
 from .answers import DROPPED, Reply, problem, too_many
 from .endpoints import Call, Endpoint, Endpoints, Prepared
 from .faults import Fault, FaultPlan, Strike
-from .limits import Meter
+from .keys import IssuedKey, KeyCabinet
 
 __all__ = ["Wire"]
 
@@ -32,15 +32,15 @@ class Wire:
     """Reads requests, checks key and limit, lets endpoints answer and faults strike, and keeps count.
 
     Attributes:
-        meters: the keys in force, each with the count of its requests.
+        keys: the keys in force, each with the count of its requests.
         requests: answers by route and HTTP status; status 0 is a request that got no (whole) answer.
         arrivals: times of requests on the monotonic clock; the last ``keep``, if that was limited.
     """
 
     def __init__(
-        self, meters: dict[str, Meter], *, endpoints: Endpoints, plan: FaultPlan, clock: Clock, keep: int | None
+        self, keys: KeyCabinet, *, endpoints: Endpoints, plan: FaultPlan, clock: Clock, keep: int | None
     ) -> None:
-        self.meters = meters
+        self.keys = keys
         self.requests: Counter[tuple[str, int]] = Counter()
         self.arrivals: deque[float] | array[float] = array("d") if keep is None else deque(maxlen=keep)
         self._endpoints = endpoints
@@ -87,24 +87,22 @@ class Wire:
         if len(request.raw_path) > _MAX_URL:
             return problem(414, "The URL is too long")
         if endpoint is not None and endpoint.public:
-            return None if request.method in endpoint.methods else problem(405, "Method not allowed")
-        meter = self._meter_of(request)
-        if meter is None:
+            return _wrong_method(request, endpoint)
+        key = self._key_of(request)
+        if key is None:
             return problem(401, "Invalid or missing credentials")
-        wait = meter.admit(self._clock.monotonic())
+        wait = key.meter.admit(self._clock.monotonic())
         if wait is not None:
             return too_many(wait)
-        if endpoint is not None and request.method not in endpoint.methods:
-            return problem(405, "Method not allowed")
-        return None
+        return None if endpoint is None else _wrong_method(request, endpoint) or _not_permitted(key, endpoint)
 
-    def _meter_of(self, request: web.BaseRequest) -> Meter | None:
-        """The meter of the request's key, or ``None`` if no key in force came with it."""
+    def _key_of(self, request: web.BaseRequest) -> IssuedKey | None:
+        """The request's key, or ``None`` if none in force came with it."""
         given = request.headers.get("X-Api-Key")
         basic = request.headers.get("Authorization", "") if given is None else ""
-        for key, meter in self.meters.items():
-            if _same(given, key) if given is not None else _same(basic, _basic(key)):
-                return meter
+        for key in self.keys.all():
+            if _same(given, key.value) if given is not None else _same(basic, _basic(key.value)):
+                return key
         return None
 
     async def _reply(self, call: Call) -> Reply:
@@ -175,17 +173,28 @@ class Wire:
         status = 0 if reply.truncated else reply.status
         self.requests[route, status] += 1
         # A path that is not ours may hold anything: ids and numbers are masked.
-        shown = scrub(request.raw_path.partition("?")[0], self.meters) if route == "unknown" else f"{route} {subject!r}"
+        path = request.raw_path.partition("?")[0]
+        shown = scrub(path, self.keys.values) if route == "unknown" else f"{route} {subject!r}"
         sandbox_logger.info("%s %s %s", request.method, shown, status or "no answer")
         if reply.status == 0:
             return _drop(request)
         # To a stranger too (a guess): those of the first key, of which nothing was spent.
-        meter = self._meter_of(request) or next(iter(self.meters.values()))
-        headers = meter.headers(self._clock.monotonic()) | reply.headers
+        key = self._key_of(request) or next(iter(self.keys.all()), None)
+        headers = ({} if key is None else key.meter.headers(self._clock.monotonic())) | reply.headers
         if reply.truncated:
             return await _truncate(request, reply, headers)
         content_type = reply.content_type if reply.body else None
         return web.Response(status=reply.status, body=reply.body, headers=headers, content_type=content_type)
+
+
+def _wrong_method(request: web.BaseRequest, endpoint: Endpoint) -> Reply | None:
+    return None if request.method in endpoint.methods else problem(405, "Method not allowed")
+
+
+def _not_permitted(key: IssuedKey, endpoint: Endpoint) -> Reply | None:
+    if endpoint.channel is None or key.may_send(endpoint.channel):
+        return None
+    return problem(403, "This key may not send on this channel")
 
 
 def _basic(key: str) -> str:

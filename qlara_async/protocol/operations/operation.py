@@ -33,6 +33,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         success: the status of success. Where no page shows it, `guess` says so.
         errors: the statuses of failure its page names, besides 401, 403 and 429, which any operation may answer.
         guess: what of this is a guess; empty if the page says it all.
+        secret: whether a value of its path must not be shown.
         idempotent: whether repeating it does no harm; ``None``: as HTTP says of the method.
     """
 
@@ -48,6 +49,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     success: int = 200
     errors: tuple[int, ...] = ()
     guess: str = ""
+    secret: bool = False
     idempotent: bool | None = None
 
     def request(
@@ -75,6 +77,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
             query=write_query(query),
             body=_encoded(body, more),
             repeatable=self.method in REPEATABLE if self.idempotent is None else self.idempotent,
+            shown_as=self.path if self.secret else "",
         )
 
 

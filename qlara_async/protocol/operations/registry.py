@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import account, contacts, inbox, legacy, media, messages
+from . import account, api_keys, contacts, inbox, legacy, media, messages
 from .operation import Operation
 
 __all__ = ["OPERATIONS"]
@@ -11,6 +11,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *messages.OPERATIONS,
     *legacy.OPERATIONS,
     *account.OPERATIONS,
+    *api_keys.OPERATIONS,
     *contacts.OPERATIONS,
     *inbox.OPERATIONS,
     *media.OPERATIONS,

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from ...clock import Clock
 from ..answers import Reply, problem
 from ..gateway import Gateway
+from ..keys import KeyCabinet
 from .account import Account
+from .api_keys import ApiKeyDesk
 from .contacts import ContactBook
 from .inbox import InboxBook
 from .media import MediaLibrary
@@ -28,19 +30,19 @@ class Platform:
         media: the media library and inbound media.
     """
 
-    def __init__(self, clock: Clock, gateway: Gateway) -> None:
+    def __init__(self, clock: Clock, gateway: Gateway, keys: KeyCabinet) -> None:
         self.contacts = ContactBook(clock)
         self.account = Account(lambda: gateway.credit, lambda: len(self.contacts.contacts))
         self.inbox = InboxBook(clock)
         self.media = MediaLibrary(clock)
-        self.router = ResourceRouter(
-            [
-                self.account.handlers(),
-                self.contacts.handlers(),
-                self.inbox.handlers(),
-                self.media.handlers(),
-            ]
+        areas = (
+            self.account,
+            ApiKeyDesk(keys),
+            self.contacts,
+            self.inbox,
+            self.media,
         )
+        self.router = ResourceRouter([area.handlers() for area in areas])
 
     def check(self, match: Match, query: Mapping[str, str], body: bytes, content_type: str) -> ResourceRequest | Reply:
         """Check that a request is well-formed; what else is wrong with it is found when it is processed."""
