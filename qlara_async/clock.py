@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Protocol
 
-__all__ = ["Clock", "SystemClock", "Timer"]
+__all__ = ["Clock", "SystemClock", "Timer", "wait_for_tasks"]
 
 
 class Timer(Protocol):
@@ -53,3 +54,22 @@ class SystemClock:
     def call_at(self, when: float, callback: Callable[[], object]) -> Timer:
         """Call back when `monotonic()` has reached `when`."""
         return asyncio.get_running_loop().call_later(max(0.0, when - time.monotonic()), callback)
+
+
+async def wait_for_tasks(tasks: Iterable[asyncio.Task[Any]], seconds: float, clock: Clock) -> set[asyncio.Task[Any]]:
+    """Wait until these are done, and return those that are not after so many seconds."""
+    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    timer = clock.call_at(clock.monotonic() + seconds, partial(_set, over))
+    pending = set(tasks)
+    try:
+        while pending and not over.done():
+            done, _ = await asyncio.wait({*pending, over}, return_when=asyncio.FIRST_COMPLETED)
+            pending -= done
+    finally:
+        timer.cancel()
+    return pending
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

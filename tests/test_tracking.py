@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from qlara_async import Rcs, Sms, WhatsApp
+from qlara_async import QlaraClient, Rcs, Sms, WhatsApp
 from qlara_async.errors import ClientStateError, ConfigurationError, StatusTimeout, StatusUnreachableError
 from qlara_async.models.answers import Receipt
 from qlara_async.models.channel import Channel, DeliveryStatus
 from qlara_async.models.message import FallbackSms, Message
 from qlara_async.models.options import Priority
 from qlara_async.sandbox import CallbackPolicy, Fault, Life
-from qlara_async.tracking import StatusChange
+from qlara_async.tracking import DeliveryTracker, StatusChange
 
 from .tracking_world import TO, World, until
 
@@ -556,6 +556,26 @@ async def test_finished_messages_are_forgotten() -> None:
             assert len(world.tracker._book) == 3
             assert await world.tracker.status(first) is not None
             assert statuses._record is world.tracker._book.get(first.message_id)
+
+
+async def test_two_trackers_of_one_receiver_have_names_of_their_own(tmp_path: Path) -> None:
+    async with World(receiver=True, inbox=tmp_path / "inbox.db") as world, QlaraClient("other-key") as client:
+        names: set[str] = set(world.receiver.names())
+        clash = DeliveryTracker(client, clock=world.clock)
+        other = DeliveryTracker(client, clock=world.clock, name="other")
+        world.receiver.include(other.router)
+        world.receiver.check_names()
+        assert set(world.receiver.names()) - names == {"other.delivery", "other.read"}
+        receipt = await world.send()
+        await other.track(receipt)
+        await world.advance(1)
+        await until(lambda: world.told == [DELIVERED])
+        assert (await other.wait_until(receipt, "delivered")).status is DELIVERED
+        world.receiver.include(clash.router)
+        with pytest.raises(ConfigurationError, match="name="):
+            world.receiver.check_names()
+        await clash.aclose()
+        await other.aclose()
 
 
 async def test_it_starts_by_itself() -> None:

@@ -10,10 +10,11 @@ from typing import TypeAlias, TypeVar
 
 import msgspec
 
-from ..clock import Clock, Timer
+from ..clock import Clock, Timer, wait_for_tasks
 from ..errors import ConfigurationError
 from ..loggers import client_logger
 from ..models.channel import DeliveryStatus
+from ..webhooks.time_limit import GRACE
 from .record import Notice, Record, StatusChange
 
 __all__ = ["Handler", "Notifier", "StatusHandler", "Subscription"]
@@ -113,18 +114,29 @@ class Notifier:
             self._idle.append(waiter)
             await waiter
 
+    @property
+    def runs_here(self) -> bool:
+        """Whether the current task is that of a handler: one that must not wait for its own end."""
+        return asyncio.current_task() in self._tasks
+
     async def stop(self, timeout: float) -> None:
-        """Let handlers that run finish within `timeout` seconds, then cancel them. The rest stays in the records."""
+        """Let handlers that run finish within `timeout` seconds, then cancel them. The rest stays in the records.
+
+        One that has not ended ``GRACE`` seconds later is left to itself.
+        """
         self._stopped = True
         self._ready.clear()
         for timer in self._resting.values():
             timer.cancel()
-        tasks = list(self._tasks)
-        deadline = self._clock.call_at(self._clock.monotonic() + timeout, lambda: _cancel(tasks))
+        running = set(self._tasks)
         try:
-            await _all_done(tasks)
+            running = await wait_for_tasks(running, timeout, self._clock)
         finally:
-            deadline.cancel()
+            for task in running:
+                task.cancel()
+            stuck = await wait_for_tasks(running, GRACE, self._clock)
+            if stuck:
+                client_logger.error("%d on_status handlers did not end though they were cancelled", len(stuck))
             self._records.clear()
             self._wake_idle()
 
@@ -147,16 +159,18 @@ class Notifier:
             if not await self._told(notice):
                 notice.attempts += 1
                 self._changed(record)
-                wait = min(_MAX_WAIT, _FIRST_WAIT * 2.0 ** (notice.attempts - 2))
-                self._resting[lane] = self._clock.call_at(
-                    self._clock.monotonic() + wait, lambda: self._make_ready(lane)
-                )
+                self._rest(lane, min(_MAX_WAIT, _FIRST_WAIT * 2.0 ** (notice.attempts - 2)))
                 return
             record.notices.remove(notice)
             self._changed(record)
         self._records.pop(lane, None)
         if not self._records:
             self._wake_idle()
+
+    def _rest(self, lane: _Lane, seconds: float) -> None:
+        if not self._stopped:
+            when = self._clock.monotonic() + seconds
+            self._resting[lane] = self._clock.call_at(when, lambda: self._make_ready(lane))
 
     async def _told(self, notice: Notice) -> bool:
         """Run the handler; ``True`` if it need not run again."""
@@ -191,21 +205,3 @@ class Notifier:
 
 def _next_for(handler: str, record: Record) -> Notice | None:
     return next((notice for notice in record.notices if notice.handler == handler), None)
-
-
-def _cancel(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-
-
-async def _all_done(tasks: list[asyncio.Task[None]]) -> None:
-    """Wait for tasks to end; if the waiter is cancelled meanwhile, cancel them, wait on, and let that go on."""
-    cancelled: asyncio.CancelledError | None = None
-    while not all(task.done() for task in tasks):
-        try:
-            await asyncio.wait(tasks)
-        except asyncio.CancelledError as error:
-            cancelled = error
-            _cancel(tasks)
-    if cancelled is not None:
-        raise cancelled

@@ -100,10 +100,14 @@ class Poller:
         """Start the task."""
         self._task = asyncio.create_task(self._run())
 
-    async def stop(self) -> None:
-        """Stop the task, and wait until it is gone."""
+    def stop(self) -> None:
+        """Stop the task."""
         if self._task is not None:
             self._task.cancel()
+
+    async def ended(self) -> None:
+        """Wait until the task is gone."""
+        if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def expect(self, record: Record) -> None:

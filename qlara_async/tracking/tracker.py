@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from enum import IntEnum
 from os import PathLike
 from pathlib import Path
@@ -78,6 +78,7 @@ class DeliveryTracker:
         keep: seconds for which a message is remembered after its final status: until then a late READ is told.
         max_tracked: messages remembered; beyond it those that ended first are forgotten first.
         drain_timeout: seconds that `aclose` waits for handlers that run.
+        name: of the tracker among those of one receiver: a durable inbox keeps events for it under this name.
         clock: for tests.
 
     Raises:
@@ -95,6 +96,7 @@ class DeliveryTracker:
         keep: float = 86_400.0,
         max_tracked: int = 100_000,
         drain_timeout: float = 10.0,
+        name: str = "qlara_async.tracking",
         clock: Clock | None = None,
     ) -> None:
         if max_tracked < 1 or keep < 0 or drain_timeout < 0:
@@ -122,10 +124,12 @@ class DeliveryTracker:
         self._drain_timeout = drain_timeout
         self._starting = asyncio.Lock()
         self._starter: asyncio.Task[None] | None = None
+        self._closing = asyncio.Lock()
+        self._closer: asyncio.Task[None] | None = None
         self._backlog: deque[Record] = deque(maxlen=max_tracked)
         self._stop_listening = client.on_receipt(self._accepted)
-        self.router.on_delivery(name="qlara_async.tracking.delivery")(self._called_back)
-        self.router.on_read(name="qlara_async.tracking.read")(self._called_back)
+        self.router.on_delivery(name=f"{name}.delivery")(self._called_back)
+        self.router.on_read(name=f"{name}.read")(self._called_back)
 
     async def start(self) -> None:
         """Open the store, take up what it holds, and begin to poll.
@@ -142,19 +146,33 @@ class DeliveryTracker:
                 self._resume(await self._store.open(self._notifier.offer))
 
     async def aclose(self) -> None:
-        """Stop polling, let handlers finish, close the store. Who still waits gets a ``ClientStateError``."""
+        """Stop polling, let handlers finish, close the store. Who still waits gets a ``ClientStateError``.
+
+        Called by an ``on_status`` handler it only begins to, and returns; the handler has ``drain_timeout`` seconds to
+        end.
+        """
+        if self._notifier.runs_here:
+            self._closer = asyncio.get_running_loop().create_task(self._close_unasked())
+            return
         self._stop_listening()
-        async with self._starting:
-            if self._phase is _Phase.CLOSED:
-                return
-            was_open, self._phase = self._phase is _Phase.OPEN, _Phase.CLOSED
-        self._waiters.wake_all()
+        async with self._closing:
+            async with self._starting:
+                if self._phase is _Phase.CLOSED:
+                    return
+                was_open, self._phase = self._phase is _Phase.OPEN, _Phase.CLOSED
+            self._waiters.wake_all()
+            async with AsyncExitStack() as ending:
+                if was_open:
+                    ending.push_async_callback(self._store.close)
+                ending.push_async_callback(self._poller.ended)
+                ending.push_async_callback(self._notifier.stop, self._drain_timeout)
+                self._poller.stop()
+
+    async def _close_unasked(self) -> None:
         try:
-            await self._poller.stop()
-            await self._notifier.stop(self._drain_timeout)
-        finally:
-            if was_open:
-                await self._store.close()
+            await self.aclose()
+        except QlaraError as error:
+            client_logger.error("delivery tracking was not closed in order: %s", error)
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -6,12 +6,12 @@ import asyncio
 import inspect
 import math
 import traceback
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from ..clock import Clock
+from ..clock import Clock, wait_for_tasks
 from ..errors import HandlerTimeout
 from ..loggers import webhooks_logger
 from ..models.events import Event
@@ -105,7 +105,7 @@ class Dispatcher:
         tasks = {*self._workers, *self._reports}
         for task in tasks:
             task.cancel()
-        stuck = await self._wait_for(tasks)
+        stuck = await wait_for_tasks(tasks, GRACE, self._clock)
         if stuck:
             webhooks_logger.error("%d handlers did not end though they were cancelled: left to themselves", len(stuck))
         for task in stuck:
@@ -223,19 +223,6 @@ class Dispatcher:
         self._left.add(task)
         task.add_done_callback(self._left.discard)
 
-    async def _wait_for(self, tasks: Iterable[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
-        """Wait until these are done, and return those that are not after ``GRACE`` seconds."""
-        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        timer = self._clock.call_at(self._clock.monotonic() + GRACE, partial(_set, over))
-        pending = set(tasks)
-        try:
-            while pending and not over.done():
-                done, _ = await asyncio.wait({*pending, over}, return_when=asyncio.FIRST_COMPLETED)
-                pending -= done
-        finally:
-            timer.cancel()
-        return pending
-
     async def _end(self, work: Work, error: BaseException | None) -> None:
         if error is None:
             self.handled += 1
@@ -282,11 +269,6 @@ def _where(error: BaseException) -> str:
     """Say where it was raised: file and line, no values."""
     frames = traceback.extract_tb(error.__traceback__)
     return f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-
-
-def _set(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 def _forget_cancellations() -> None:
