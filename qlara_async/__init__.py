@@ -42,6 +42,15 @@ if TYPE_CHECKING:
     from .models.media import MediaFile
     from .models.record import Record
     from .models.socials import SocialProfile
+    from .models.variables import tracked_links
+    from .models.whatsapp import (
+        TemplateButton,
+        TemplateCategory,
+        TemplateStatus,
+        WhatsAppPhoneNumber,
+        WhatsAppTemplateDraft,
+        WhatsAppTemplateInfo,
+    )
     from .resources.listing import Listing, Page
     from .tracking import DeliveryTracker, StatusChange
     from .transfers.download import SavedFile
@@ -105,11 +114,18 @@ __all__ = [
     "StatusChange",
     "Subscription",
     "SuppressionList",
+    "TemplateButton",
+    "TemplateCategory",
+    "TemplateStatus",
     "Timeouts",
     "WhatsApp",
+    "WhatsAppPhoneNumber",
     "WhatsAppTemplate",
+    "WhatsAppTemplateDraft",
+    "WhatsAppTemplateInfo",
     "__version__",
     "erase_number",
+    "tracked_links",
 ]
 
 _LAZY = {
@@ -144,7 +160,14 @@ _LAZY = {
     "StatusChange": "qlara_async.tracking",
     "Subscription": "qlara_async.models.account",
     "SuppressionList": "qlara_async.consent",
+    "TemplateButton": "qlara_async.models.whatsapp",
+    "TemplateCategory": "qlara_async.models.whatsapp",
+    "TemplateStatus": "qlara_async.models.whatsapp",
+    "WhatsAppPhoneNumber": "qlara_async.models.whatsapp",
+    "WhatsAppTemplateDraft": "qlara_async.models.whatsapp",
+    "WhatsAppTemplateInfo": "qlara_async.models.whatsapp",
     "erase_number": "qlara_async.consent",
+    "tracked_links": "qlara_async.models.variables",
 }
 """What brings SQLite, or a receiver, or not every program uses, is imported when it is asked for."""
 

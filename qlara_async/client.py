@@ -26,6 +26,7 @@ from .models.message import Message, Rcs, Sms, WhatsApp
 from .models.options import Priority, RateLimit, RetryPolicy, Timeouts
 from .protocol.requests import raw_request
 from .resources.catalogue import Catalogue
+from .resources.channels import WhatsAppChannel
 from .sending.calls import Caller, CallOptions, EventHook
 from .sending.channels import ChannelSender
 from .sending.gates import Gate
@@ -161,10 +162,10 @@ class QlaraClient(Catalogue):
 
     def _use(self, options: CallOptions) -> None:
         self._options = options
+        self._offer(self._caller, options, self._sender)
         self.sms = ChannelSender(Sms, self.send)
         self.rcs = ChannelSender(Rcs, self.send)
-        self.whatsapp = ChannelSender(WhatsApp, self.send)
-        self._offer(self._caller, options, self._sender)
+        self.whatsapp = WhatsAppChannel(WhatsApp, self.send, self._api)
 
     @classmethod
     def from_env(cls, **options: Any) -> Self:

@@ -30,6 +30,9 @@
     │   ├── DestinationNotAllowedError       the client has `only_destinations`, and the recipient is none of them
     │   ├── OutsideWindowError               free-form WhatsApp, and the customer has not written for 24 hours
     │   └── SuppressedError                  the recipient is on the suppression list
+    ├── TemplateError                        a template's review; `.template_id`, `.status`
+    │   ├── TemplateRejectedError            Meta rejected it
+    │   └── TemplateTimeout (TimeoutError)   it is not approved yet
     ├── StoreError                           a suppression list or the conversations cannot be read or written
     ├── TransferError                        a file could not be uploaded or downloaded
     ├── MessageRejectedError                 a 2xx answer with `accepted: false`; `.reasons`
@@ -99,6 +102,9 @@ __all__ = [
     "StatusUnreachableError",
     "StoreError",
     "SuppressedError",
+    "TemplateError",
+    "TemplateRejectedError",
+    "TemplateTimeout",
     "TrackingError",
     "TrackingStoreError",
     "TransferError",
@@ -405,6 +411,28 @@ class SuppressedError(NotSentError):
         message_id: str | None = None,
     ) -> None:
         super().__init__(text, reason=reason, message_id=message_id)
+
+
+class TemplateError(QlaraError):
+    """A WhatsApp template is not approved, and waiting for it has ended.
+
+    Attributes:
+        template_id: the template.
+        status: the last word of the gateway on it; ``None`` if it said none.
+    """
+
+    def __init__(self, text: str, *, template_id: int | str = "", status: str | None = None) -> None:
+        super().__init__(text)
+        self.template_id = template_id
+        self.status = status
+
+
+class TemplateRejectedError(TemplateError):
+    """Meta rejected the template: change it, and it is reviewed again."""
+
+
+class TemplateTimeout(TemplateError, TimeoutError):
+    """The template was not approved in time. The review goes on: it takes up to 48 hours (FAQ)."""
 
 
 class StoreError(QlaraError):

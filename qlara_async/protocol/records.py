@@ -12,7 +12,7 @@ from ..errors import UndecodableAnswerError
 from ..models.record import Record
 from .responses import Response
 
-__all__ = ["json_of", "read_record", "record_of"]
+__all__ = ["json_of", "read_record", "record_of", "told_of"]
 
 R = TypeVar("R", bound=Record)
 
@@ -44,6 +44,20 @@ def record_of(response: Response, kind: type[R]) -> R:
     if not isinstance(value, dict):
         raise UndecodableAnswerError("the answer is not a JSON object", status=response.status, body=response.body)
     return read_record(kind, _unwrapped(kind, value))
+
+
+def told_of(response: Response, kind: type[R]) -> R:
+    """Read what the answer to a change tells of the thing changed: an object, a bare id, or nothing.
+
+    What changes are answered with is undocumented for the most part. They are done, so nothing here is an error.
+    """
+    try:
+        value = msgspec.json.decode(response.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        value = None
+    if isinstance(value, dict):
+        return read_record(kind, _unwrapped(kind, value))
+    return read_record(kind, {"id": value} if type(value) in {int, str} else {})
 
 
 def _unwrapped(kind: type[Record], value: dict[str, Any]) -> dict[str, Any]:

@@ -9,13 +9,14 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from ..clock import Clock
 from ..errors import NotSentError, TransferError
 from ..models.record import Id, Record
 from ..protocol.forms import form_of
 from ..protocol.operations.operation import Operation
 from ..protocol.paging import OneAnswer, PageWalk, Walk
 from ..protocol.parameters import batches_of
-from ..protocol.records import json_of, record_of
+from ..protocol.records import json_of, record_of, told_of
 from ..protocol.requests import Request
 from ..protocol.responses import Response
 from ..sending.calls import Caller, CallOptions
@@ -53,6 +54,11 @@ class Api:
         if self.options.simulation or any(isinstance(gate, AllowedDestinations) for gate in self.options.gates):
             raise NotSentError(f"not sent: the client is in test mode, and {what} would be real", reason="test_mode")
 
+    @property
+    def clock(self) -> Clock:
+        """The client's clock."""
+        return self.caller.clock
+
     async def call(
         self,
         operation: Operation,
@@ -83,6 +89,19 @@ class Api:
     ) -> R:
         """Call an operation whose answer is one object. Raises as `call`, and ``UndecodableAnswerError``."""
         return record_of(await self.call(operation, path=path, query=query, body=body, more=more), kind)
+
+    async def change(
+        self,
+        operation: Operation,
+        kind: type[R],
+        *,
+        path: Mapping[str, Id] | None = None,
+        query: msgspec.Struct | None = None,
+        body: msgspec.Struct | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> R:
+        """Call an operation that changes something and return what its answer tells, as `told_of`. Raises as `call`."""
+        return told_of(await self.call(operation, path=path, query=query, body=body, more=more), kind)
 
     def list(
         self,
@@ -146,7 +165,7 @@ class Api:
         file_name: str,
         content_type: str = "application/octet-stream",
     ) -> R:
-        """Upload a file as the part ``file`` of the operation's form, streamed, and read the object answered.
+        """Upload a file as the part ``file`` of the operation's form, streamed; return what is told of it (`told_of`).
 
         Raises:
             ConfigurationError: a field does not fit. TransferError: the source cannot be read.
@@ -155,7 +174,7 @@ class Api:
         form = form_of(fields, file_name=file_name, content_type=content_type, boundary=token_hex(16))
         exchange = partial(self.caller.transport.exchange, upload=Upload(source, form))
         response = await self.caller.call(operation.request(), self.options, exchange=exchange)
-        return record_of(response, kind)
+        return told_of(response, kind)
 
     async def save(self, request: Request, sink: Sink) -> SavedFile:
         """Download what the gateway answers to `request`. Raises ``TransferError`` too, as `Sink` does."""

@@ -100,8 +100,8 @@ class Caller:
         on_event: EventHook | None = None,
     ) -> None:
         self.transport = transport
+        self.clock = clock
         self._keys = keys
-        self._clock = clock
         self._random = random
         self._on_event = on_event
 
@@ -154,7 +154,7 @@ class Caller:
                     self._heed(response, key)
                     return response
                 failure = error_of(
-                    response, request, attempts=pursuit.attempts, now=self._clock.time(), secrets=self._keys.secrets
+                    response, request, attempts=pursuit.attempts, now=self.clock.time(), secrets=self._keys.secrets
                 )
                 self._finished(request, pursuit, response, failure)
                 if isinstance(failure, AuthenticationError) and self._another_takes_over(key, request, pursuit):
@@ -205,7 +205,7 @@ class Caller:
             raise failure
 
     async def _wait_for_grant(self, request: Request, options: CallOptions, pursuit: Pursuit) -> tuple[Key, float]:
-        began = self._clock.monotonic()
+        began = self.clock.monotonic()
         # A campaign sits a long pause out; somebody who waits for one message is told when to come back.
         patience = options.retry.max_wait if options.priority is Priority.INTERACTIVE else None
         try:
@@ -224,7 +224,7 @@ class Caller:
             options.retry,
             repeatable=request.repeatable,
             attempt=pursuit.attempts,
-            elapsed=pursuit.elapsed(self._clock.monotonic()),
+            elapsed=pursuit.elapsed(self.clock.monotonic()),
             wait=wait,
             random=self._random(),
         )
@@ -233,18 +233,18 @@ class Caller:
         if repeat is None:
             raise failure
         self._retrying(failure, request, pursuit.attempts, repeat)
-        await self._clock.sleep(repeat.delay)
+        await self.clock.sleep(repeat.delay)
 
     def _heed(self, response: Response, key: Key) -> None:
         """Pause on headers only where they leave no doubt: nothing remains, and a reset is named."""
         if response.headers.get("X-RateLimit-Remaining") != "0":
             return
-        limits = rate_limit_headers(response.headers, now=self._clock.time())
+        limits = rate_limit_headers(response.headers, now=self.clock.time())
         if limits is not None and limits.reset_after and limits.reset_after <= _LONGEST_WINDOW:
             self._pause(key, limits.reset_after, "headers")
 
     def _pause(self, key: Key, seconds: float, reason: str) -> None:
-        until = self._clock.monotonic() + seconds
+        until = self.clock.monotonic() + seconds
         if until <= key.limiter.paused_until:
             return
         key.limiter.pause_until(until)
@@ -286,9 +286,9 @@ class Caller:
                 attempt=pursuit.attempts,
                 status=None if response is None else response.status,
                 error=None if failure is None else type(failure).__name__,
-                elapsed=self._clock.monotonic() - pursuit.last_grant,
+                elapsed=self.clock.monotonic() - pursuit.last_grant,
                 message_id=request.message_id,
-                rate_limit=None if response is None else rate_limit_headers(response.headers, now=self._clock.time()),
+                rate_limit=None if response is None else rate_limit_headers(response.headers, now=self.clock.time()),
             )
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import account, api_keys, contacts, inbox, legacy, media, messages
+from . import account, api_keys, contacts, inbox, legacy, media, messages, whatsapp
 from .operation import Operation
 
 __all__ = ["OPERATIONS"]
@@ -15,4 +15,5 @@ OPERATIONS: tuple[Operation, ...] = (
     *contacts.OPERATIONS,
     *inbox.OPERATIONS,
     *media.OPERATIONS,
+    *whatsapp.OPERATIONS,
 )

@@ -15,6 +15,7 @@ from .inbox import InboxBook
 from .media import MediaLibrary
 from .request import Refused, ResourceRequest
 from .router import Match, ResourceRouter, read_request
+from .whatsapp import WhatsAppAccount
 
 __all__ = ["Platform"]
 
@@ -28,6 +29,7 @@ class Platform:
         contacts: contacts, lists and membership.
         inbox: conversations.
         media: the media library and inbound media.
+        whatsapp: WhatsApp templates and numbers.
     """
 
     def __init__(self, clock: Clock, gateway: Gateway, keys: KeyCabinet) -> None:
@@ -35,12 +37,14 @@ class Platform:
         self.account = Account(lambda: gateway.credit, lambda: len(self.contacts.contacts))
         self.inbox = InboxBook(clock)
         self.media = MediaLibrary(clock)
+        self.whatsapp = WhatsAppAccount(clock)
         areas = (
             self.account,
             ApiKeyDesk(keys),
             self.contacts,
             self.inbox,
             self.media,
+            self.whatsapp,
         )
         self.router = ResourceRouter([area.handlers() for area in areas])
 
