@@ -177,6 +177,11 @@ class SuppressionList:
             raise SuppressedError(message_id=message.message_id)
         return message
 
+    async def hear(self, event: Inbound) -> None:
+        """Heed a STOP or START, if the event is one. Raises ``StoreError``."""
+        if self._is_wish(event):
+            await self._heed(event)
+
     async def import_csv(self, path: str | PathLike[str], *, source: str = "import") -> ImportReport:
         """Add the numbers of a CSV file: one column, or columns named as `export_csv` names them, in any order.
 

@@ -9,6 +9,7 @@ import msgspec
 
 from ..clock import Clock
 from ..errors import ConfigurationError, OutsideWindowError
+from ..models.events import Inbound
 from ..models.message import Message, WhatsApp, WhatsAppTemplate, build
 from .conversations import Conversations
 
@@ -53,6 +54,10 @@ class WindowGate:
     def with_outside(self, outside: OutsideWindow) -> WindowGate:
         """Return a gate that knows the same conversations, with another answer."""
         return WindowGate(self._conversations, outside, self._clock)
+
+    async def hear(self, event: Inbound) -> None:
+        """Note that the customer wrote. Raises ``StoreError``."""
+        await self._conversations.note(event)
 
     async def check(self, message: Message) -> Message:
         """Let a message pass, or replace it by its template.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .inbox import Inbox
     from .media import Media
     from .messages import Messages
+    from .replies import Replies
     from .sms_legacy import SmsLegacy
     from .socials import Socials
     from .subscription import Subscriptions
@@ -66,6 +67,7 @@ class Catalogue:
     inbox: Resource[Inbox] = Resource("inbox", "Inbox")
     media: Resource[Media] = Resource("media", "Media")
     messages: Resource[Messages] = Resource("messages", "Messages")
+    replies: Resource[Replies] = Resource("replies", "Replies")
     sms_legacy: Resource[SmsLegacy] = Resource("sms_legacy", "SmsLegacy")
     socials: Resource[Socials] = Resource("socials", "Socials")
     subscription: Resource[Subscriptions] = Resource("subscription", "Subscriptions")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
 from ..errors import ConfigurationError
+from ..models.events import Inbound
 from ..models.message import Message, fix_message_id
 
-__all__ = ["Gate", "admit", "simulated"]
+__all__ = ["Gate", "Listening", "admit", "simulated"]
 
 
 class Gate(Protocol):
@@ -27,6 +28,14 @@ class Gate(Protocol):
         Raises:
             NotSentError: the message is not to be sent. In a bulk job that is a ``skipped`` outcome.
         """
+
+
+@runtime_checkable
+class Listening(Protocol):
+    """A gate that goes by what customers write."""
+
+    async def hear(self, event: Inbound) -> None:
+        """Take in what a customer wrote, before their answer is checked. The same event may come several times."""
 
 
 async def admit(gates: Sequence[Gate], message: Message, *, simulation: bool = False) -> Message:

@@ -136,7 +136,8 @@ class Lookups:
 
     async def _ask(self, doubts: list[_Doubt], channel: Channel, options: CallOptions) -> None:
         waiting = {doubt.message_id: doubt for doubt in doubts if not doubt.answered.done()}
-        known = {self._first.get(channel, ""), self._latest.get(channel, "")} - {""}
+        # What is in doubt is asked for, and no control, though it may have been accepted before.
+        known = {self._first.get(channel, ""), self._latest.get(channel, "")} - {"", *waiting}
         try:
             for batch, request in statuses_requests(waiting, channel, also=known):
                 asked = self._clock.monotonic()

@@ -16,7 +16,7 @@ from ..errors import (
     UndecodableAnswerError,
 )
 from ..loggers import client_logger
-from ..models.answers import Receipt
+from ..models.answers import MessageStatus, Receipt
 from ..models.message import Message, Rcs, Sms, WhatsApp, fix_message_id
 from ..models.telemetry import RetryScheduled
 from ..protocol.absence import Presence
@@ -78,6 +78,20 @@ class Sender:
             message = await admit(options.gates, message, simulation=options.simulation)
         return await self.pursue(options, message)
 
+    async def send_again(self, options: CallOptions, message: Message) -> Receipt:
+        """Send a message whose id is fixed and which may have been sent before: it is looked up first.
+
+        Raises like `send`.
+        """
+        patience = options.retry.max_elapsed
+        message_id, channel = message.message_id or "", message.channel
+        finding = await self._lookups.find(message_id, channel, options, patience=patience)
+        if finding.status is not None:
+            return self.accepted(message, self._found(message, finding.status, attempts=0))
+        if finding.presence is Presence.OPEN:
+            raise _in_doubt(message_id, attempts=0)
+        return await self.send(options, message)
+
     async def pursue(self, options: CallOptions, message: Message, pursuit: Pursuit | None = None) -> Receipt:
         """Send a message that the gates have let pass and whose id is fixed. `pursuit` tells how far the send came.
 
@@ -116,21 +130,9 @@ class Sender:
         patience = options.retry.max_elapsed - pursuit.elapsed(self._clock.monotonic())
         finding = await self._lookups.find(message_id, channel, options, patience=patience)
         if finding.status is not None:
-            self._lookups.remember(channel, message_id)
-            return Receipt(
-                message_id=message_id,
-                channel=channel,
-                simulation=message.simulation,
-                attempts=pursuit.attempts,
-                looked_up=True,
-                raw=finding.status.raw,
-            )
+            return self._found(message, finding.status, attempts=pursuit.attempts)
         if finding.presence is Presence.OPEN:
-            raise DeliveryUnknownError(
-                "the message may have been accepted: look its id up before sending it again",
-                attempts=pursuit.attempts,
-                message_id=message_id,
-            ) from doubt
+            raise _in_doubt(message_id, attempts=pursuit.attempts) from doubt
         exhausted = pursuit.attempts >= options.retry.max_attempts
         if exhausted or pursuit.elapsed(self._clock.monotonic()) > options.retry.max_elapsed:
             if isinstance(doubt, TransportError):
@@ -146,3 +148,19 @@ class Sender:
             )
         )
         return None
+
+    def _found(self, message: Message, status: MessageStatus, *, attempts: int) -> Receipt:
+        self._lookups.remember(message.channel, status.message_id)
+        return Receipt(
+            message_id=status.message_id,
+            channel=message.channel,
+            simulation=message.simulation,
+            attempts=attempts,
+            looked_up=True,
+            raw=status.raw,
+        )
+
+
+def _in_doubt(message_id: str, *, attempts: int) -> DeliveryUnknownError:
+    text = "the message may have been accepted: look its id up before sending it again"
+    return DeliveryUnknownError(text, attempts=attempts, message_id=message_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..models.events import Delivery, Event, Inbound, Media, Read, UnknownEvent
 from ..models.trust import Trust
 from ..protocol.credentials import Reason
+from ..protocol.replies import ReplyAs
 from .auth import AllOf, Auth, BasicAuth, HmacSignature, IpAllowList, UrlToken
 from .confirmation import Confirmation
 from .context import Context
@@ -40,6 +41,7 @@ __all__ = [
     "Quarantined",
     "Read",
     "Reason",
+    "ReplyAs",
     "Router",
     "SqliteInbox",
     "Stats",

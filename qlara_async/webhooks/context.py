@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count
 from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
 
 from ..errors import ConfigurationError
-from ..models.events import Event
+from ..models.answers import Receipt
+from ..models.events import Event, Inbound
+from ..protocol.replies import ReplyAs, reply_id
 from .confirmation import Confirmation, confirm
 from .inbound_media import InboundMedia, media_of
 
@@ -29,6 +33,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
             ended; ``False`` is certain. What the gateway sends again never comes here: it is dropped as a duplicate.
         application: see ``app``.
         qlara: see ``client``.
+        reply_as: as whom ``reply`` answers, unless told.
+        replies: numbers the answers of this run.
     """
 
     event: Event
@@ -37,6 +43,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     redelivered: bool = False
     application: web.Application | None = None
     qlara: QlaraClient | None = None
+    reply_as: ReplyAs = ReplyAs()
+    replies: Iterator[int] = msgspec.field(default_factory=count)
 
     @property
     def app(self) -> web.Application:
@@ -57,6 +65,32 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         if self.qlara is None:
             raise ConfigurationError("ctx.client: the receiver has none; pass it as WebhookReceiver(client=…)")
         return self.qlara
+
+    async def reply(self, text: str, *, reply_as: ReplyAs | None = None) -> Receipt:
+        """Answer an inbound message on its channel, with the receiver's client: see ``client.replies.send``.
+
+        The answer's id comes from the event, the handler and its place among the handler's answers. So a run that may
+        not be the first looks up whether an earlier one has sent it, which takes up to ``RetryPolicy.settle`` seconds,
+        and does not send it twice.
+
+        Args:
+            text: free-form text.
+            reply_as: as whom, instead of the receiver's own.
+
+        Raises:
+            ConfigurationError: the event is not an inbound message, the receiver has no client, or it is not known as
+                whom to answer.
+            NotSentError: a check of the client refuses it: who wrote STOP, for instance, gets no answer.
+            DeliveryUnknownError: the answer may have been sent, by this run or an earlier one, and looking it up did
+                not tell.
+            QlaraError: as for ``client.send``.
+        """
+        if not isinstance(self.event, Inbound):
+            raise ConfigurationError("only an inbound message can be answered")
+        replies = self.client.replies
+        send = replies.send_again if self.redelivered else replies.send
+        message_id = reply_id(self.event, self.handler, next(self.replies))
+        return await send(self.event, text, reply_as=reply_as or self.reply_as, message_id=message_id)
 
     @property
     def media(self) -> InboundMedia:

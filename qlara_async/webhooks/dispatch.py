@@ -15,6 +15,7 @@ from ..clock import Clock, wait_for_tasks
 from ..errors import HandlerTimeout
 from ..loggers import webhooks_logger
 from ..models.events import Event
+from ..protocol.replies import ReplyAs
 from .context import Context
 from .inbox import Inbox, Matcher, Work
 from .middleware import Middleware, chain
@@ -49,6 +50,7 @@ class Dispatcher:
         clock: measures the time handlers take.
         timeout: seconds a handler may take that has no limit of its own.
         client: what handlers see as ``ctx.client``.
+        reply_as: as whom ``ctx.reply`` answers.
 
     Attributes:
         handled: runs that ended well.
@@ -66,6 +68,7 @@ class Dispatcher:
         clock: Clock,
         timeout: float = math.inf,
         client: QlaraClient | None = None,
+        reply_as: ReplyAs = ReplyAs(),
     ) -> None:
         self._router = router
         self._inbox = inbox
@@ -73,6 +76,7 @@ class Dispatcher:
         self._clock = clock
         self._timeout = timeout
         self._client = client
+        self._reply_as = reply_as
         self._hook: Callable[[BaseException, Event, str], object] | None = None
         self._dead_hook: Callable[[BaseException, Event, str], object] | None = None
         self._workers: set[asyncio.Task[None]] = set()
@@ -241,6 +245,7 @@ class Dispatcher:
             redelivered=work.redelivered,
             application=self.application,
             qlara=self._client,
+            reply_as=self._reply_as,
         )
 
     async def _report(self, error: BaseException, event: Event, handler: str) -> None:

@@ -16,6 +16,7 @@ from ..clock import Clock, SystemClock
 from ..errors import ClientStateError, ConfigurationError
 from ..loggers import webhooks_logger
 from ..models.events import Event
+from ..protocol.replies import ReplyAs
 from .application import Mount
 from .auth import AllOf, Auth
 from .auth.doorkeeper import Doorkeeper
@@ -99,7 +100,8 @@ class WebhookReceiver(Router):
     Args:
         auth: who may deliver. Required, unless ``insecure=True``.
         inbox: where events wait for their handlers.
-        client: what handlers see as ``ctx.client``, to answer with. Opening and closing it is yours.
+        client: what handlers see as ``ctx.client``, and answer with. Opening and closing it is yours.
+        reply_as: as whom ``ctx.reply`` answers; needed for RCS and WhatsApp.
         insecure: without auth, or with one that only reports, accept anything from anyone, on any path below the mount.
         max_body: bytes of a request's body, whatever the parent application allows.
         read_timeout: seconds a body may take to arrive.
@@ -128,6 +130,7 @@ class WebhookReceiver(Router):
         auth: Auth | AllOf | None = None,
         inbox: Inbox,
         client: QlaraClient | None = None,
+        reply_as: ReplyAs = ReplyAs(),
         insecure: bool = False,
         max_body: int = 1 << 20,
         read_timeout: float = 5.0,
@@ -176,6 +179,7 @@ class WebhookReceiver(Router):
             clock=clock,
             timeout=handler_timeout,
             client=client,
+            reply_as=reply_as,
         )
         self._lane = lane_of(order_by, self._dispatcher.report_soon)
         self._starting = asyncio.Lock()
