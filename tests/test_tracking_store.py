@@ -19,6 +19,7 @@ from qlara_async.errors import StatusTimeout, TrackingStoreError
 from qlara_async.models.channel import Channel, DeliveryStatus
 from qlara_async.models.events import Delivery
 from qlara_async.sandbox import Life, Sandbox
+from qlara_async.testing import VirtualClock
 from qlara_async.tracking import DeliveryTracker, StatusChange
 from qlara_async.tracking.record import Record
 from qlara_async.tracking.store import FileStore
@@ -138,7 +139,7 @@ async def test_a_handler_that_always_dies_with_its_process_runs_out_of_attempts(
 
 async def test_handlers_run_only_on_what_is_stored(path: Path) -> None:
     safe: list[bytes] = []
-    store = FileStore(path)
+    store = FileStore(path, VirtualClock())
     await store.open(lambda record: safe.append(msgspec.msgpack.encode(record)))
     record = Record(message_id="m", channel=Channel.SMS, sent_at=0.0)
     store.save(record)
@@ -152,7 +153,7 @@ async def test_handlers_run_only_on_what_is_stored(path: Path) -> None:
 
 async def test_what_is_saved_just_as_a_commit_ends_is_committed_too(path: Path) -> None:
     safe: list[str] = []
-    store = FileStore(path)
+    store = FileStore(path, VirtualClock())
     first, second = (Record(message_id=name, channel=Channel.SMS, sent_at=0.0) for name in ("first", "second"))
 
     def saved(record: Record) -> None:
@@ -198,8 +199,65 @@ async def test_what_is_forgotten_leaves_the_file(path: Path) -> None:
         await world.advance(20)
         await world.send()
         await world.tracker.aclose()
-        with sqlite3.connect(path) as connection:
-            assert connection.execute("SELECT count(*) FROM tracked").fetchone() == (1,)
+        assert len(stored(path)) == 1
+
+
+async def test_what_was_not_told_yet_is_not_forgotten(path: Path) -> None:
+    release = asyncio.Event()
+    told: list[str] = []
+
+    async def slow(change: StatusChange) -> None:
+        await release.wait()
+        told.append(change.message_id)
+
+    async with World(store=path, receiver=True, max_tracked=2, drain_timeout=0.0) as world:
+        world.tracker.on_status(name="slow")(slow)
+        sent = [(await world.send()).message_id for _ in range(2)]
+        await world.advance(1)
+        await until(lambda: len(world.told) == 2)
+        sent += [(await world.send()).message_id for _ in range(2)]
+        await world.advance(1)
+        await until(lambda: len(world.told) == 4)
+        assert {record.message_id for record in world.tracker._book} == set(sent)
+        closing = asyncio.create_task(world.tracker.aclose())
+        await world.advance(1)
+        await closing
+        release.set()
+        successor = Successor(world, path, "seen", max_tracked=2)
+        successor.tracker.on_status(name="slow")(slow)
+        async with successor.tracker as tracker:
+            await tracker.idle()
+            sent.append((await world.send()).message_id)
+            kept = {record.message_id for record in tracker._book}
+            await tracker.idle()
+    assert sorted(told) == sorted(sent[:4])
+    assert len(kept) == 2
+    assert stored(path) == kept
+
+
+async def test_what_no_handler_is_there_to_be_told_of_is_forgotten_in_time(path: Path) -> None:
+    async def gone(change: StatusChange) -> None:
+        raise NotImplementedError
+
+    async with World(store=path, receiver=True) as world:
+        world.tracker.on_status(name="gone")(gone)
+        await world.send()
+        await world.advance(1)
+        await until(lambda: world.told)
+        await world.tracker.aclose()
+        successor = Successor(world, path, "seen", keep=10.0)
+        async with successor.tracker as tracker:
+            await world.advance(20)
+            last = await world.send()
+            await tracker.idle()
+        assert stored(path) == {last.message_id}
+
+
+def stored(path: Path) -> set[str]:
+    connection = sqlite3.connect(path)
+    try:
+        return {message_id for (message_id,) in connection.execute("SELECT message_id FROM tracked")}
+    finally:
         connection.close()
 
 
@@ -266,16 +324,63 @@ async def test_a_store_that_fails_holds_the_callback_back_and_is_tried_again(pat
     async with World(store=path, receiver=True, sandbox={"life": Life(final=1e9)}) as world:
         receipt = await world.send()
         await world.tracker.idle()
-        connection = world.tracker._store._connection  # type: ignore[attr-defined]
-        connection.execute("PRAGMA query_only = ON")
+        store = world.tracker._store
+        assert isinstance(store, FileStore)
+        writable(store, False)
         event = {"channel": "SMS", "eventType": "DELIVERY", "messageId": receipt.message_id, "statusCode": 3}
         await world.sandbox.post(event)
         await world.receiver.idle()
         assert world.receiver.stats().failed == 1
         assert world.told == []
-        connection.execute("PRAGMA query_only = OFF")
+        writable(store, True)
         await world.tracker.idle()
         assert world.told == [DELIVERED]
+
+
+async def test_a_commit_that_failed_is_tried_again_by_itself(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clock = VirtualClock(jump=False)
+    safe: list[str] = []
+    store = FileStore(path, clock)
+    await store.open(lambda record: safe.append(record.message_id))
+    writable(store, False)
+    store.save(Record(message_id="m", channel=Channel.SMS, sent_at=0.0))
+    with pytest.raises(TrackingStoreError):
+        await store.flush()
+    for seconds in (1, 2, 4):
+        await clock.advance(seconds - 0.1)
+        assert store._committing is None
+        await clock.advance(0.1)
+        await until(lambda: store._committing is None)
+    assert len(caplog.records) == 4
+    writable(store, True)
+    await clock.advance(8)
+    await until(lambda: safe)
+    assert safe == ["m"]
+    writable(store, False)
+    store.save(Record(message_id="n", channel=Channel.SMS, sent_at=0.0))
+    await until(lambda: clock.timers)
+    await clock.advance(0.9)
+    writable(store, True)
+    await clock.advance(0.1)
+    await until(lambda: "n" in safe)
+    await store.close()
+    assert clock.timers == 0
+
+
+async def test_a_store_that_is_closed_while_it_fails_tries_no_more(path: Path) -> None:
+    clock = VirtualClock(jump=False)
+    store = FileStore(path, clock)
+    await store.open(lambda record: None)
+    writable(store, False)
+    store.save(Record(message_id="m", channel=Channel.SMS, sent_at=0.0))
+    with pytest.raises(TrackingStoreError):
+        await store.close()
+    assert clock.timers == 0
+
+
+def writable(store: FileStore, on: bool) -> None:
+    assert store._connection is not None
+    store._connection.execute(f"PRAGMA query_only = {'OFF' if on else 'ON'}")
 
 
 async def test_a_restart_keeps_the_age_of_messages(path: Path) -> None:

@@ -91,14 +91,17 @@ class Book:
         if self._open.pop(record.message_id, None) is not None:
             self._ended[record.message_id] = record
 
-    def forget(self, now: float, held: Callable[[Record], bool]) -> list[Record]:
+    def forget(
+        self, now: float, *, watched: Callable[[Record], bool], untold: Callable[[Record], bool]
+    ) -> list[Record]:
         """Forget what is too old or too much, and return it.
 
         Args:
             now: seconds since the epoch.
-            held: tells which records are still in use.
+            watched: tells which messages somebody waits for: these are kept, and others forgotten in their place.
+            untold: tells which have outcomes still to be told: these are kept besides, or others would lose theirs.
         """
-        gone = list(self._to_forget(now, held))
+        gone = list(self._to_forget(now, watched, untold))
         for record in gone:
             self._open.pop(record.message_id, None)
             self._ended.pop(record.message_id, None)
@@ -110,13 +113,17 @@ class Book:
             client_logger.warning("%d messages are no longer tracked: there are more than %d", lost, self._limit)
         return gone
 
-    def _to_forget(self, now: float, held: Callable[[Record], bool]) -> Iterator[Record]:
+    def _to_forget(
+        self, now: float, watched: Callable[[Record], bool], untold: Callable[[Record], bool]
+    ) -> Iterator[Record]:
         excess = len(self) - self._limit
         for record in self:  # those that ended come first
             ended_at = math.inf if record.ended_at is None else record.ended_at
             if excess <= 0 and ended_at + self._keep > now:
                 return
-            if not held(record):
+            if untold(record):
+                excess -= 1
+            elif not watched(record):
                 excess -= 1
                 yield record
 

@@ -97,6 +97,10 @@ class Notifier:
             if not subscription.statuses or change.status in subscription.statuses
         ]
 
+    def owes(self, record: Record) -> bool:
+        """Whether a handler that is there has still to be told of something."""
+        return any(notice.handler in self._handlers for notice in record.notices)
+
     def offer(self, record: Record) -> None:
         """Run the notices of a record, which are safely stored by now."""
         if self._stopped:

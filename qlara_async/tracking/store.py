@@ -11,6 +11,7 @@ from typing import Protocol
 import anyio
 import msgspec
 
+from ..clock import Clock, Timer
 from ..errors import TrackingStoreError
 from ..loggers import client_logger
 from .record import Record
@@ -19,6 +20,8 @@ __all__ = ["FileStore", "MemoryStore", "Store"]
 
 _APPLICATION_ID = 0x514C5452  # "QLTR"
 _VERSION = 1
+_FIRST_WAIT = 1.0
+_MAX_WAIT = 60.0
 _SCHEMA = f"""
 CREATE TABLE tracked (message_id TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
 PRAGMA application_id = {_APPLICATION_ID};
@@ -74,18 +77,22 @@ class FileStore:
     """Keeps records in an SQLite file (WAL, ``synchronous=FULL``), for one process at a time.
 
     Everything saved while a commit runs forms the next one; commits run in a thread, so the loop never waits for the
-    disk. A commit that fails is tried again with the next save.
+    disk. A commit that fails is tried again with the next save, or by itself after 1, 2, 4 … 60 s.
 
     Args:
         path: of the file; made if there is none.
+        clock: for the waits.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
+        self._clock = clock
         self._saved: Callable[[Record], object] = lambda record: None
         self._connection: sqlite3.Connection | None = None
         self._dirty: dict[str, Record | None] = {}
         self._committing: asyncio.Task[None] | None = None
+        self._wait = _FIRST_WAIT
+        self._retry: Timer | None = None
         self._encode = msgspec.msgpack.Encoder().encode
 
     async def open(self, saved: Callable[[Record], object]) -> list[Record]:
@@ -129,6 +136,7 @@ class FileStore:
             await self.flush()
         finally:
             connection, self._connection = self._connection, None
+            self._stop_waiting()
             if connection is not None:
                 with anyio.CancelScope(shield=True):
                     await anyio.to_thread.run_sync(connection.close)
@@ -139,11 +147,22 @@ class FileStore:
             self._committing.add_done_callback(_log_failure)
 
     async def _commit_all(self, connection: sqlite3.Connection) -> None:
+        self._stop_waiting()
         try:
             while self._dirty:
                 await self._commit(connection)
+            self._wait = _FIRST_WAIT
+        except TrackingStoreError:
+            self._retry = self._clock.call_at(self._clock.monotonic() + self._wait, self._commit_soon)
+            self._wait = min(_MAX_WAIT, self._wait * 2.0)
+            raise
         finally:
             self._committing = None  # here, so that nothing is saved between the last look and this
+
+    def _stop_waiting(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
 
     async def _commit(self, connection: sqlite3.Connection) -> None:
         batch, self._dirty = self._dirty, {}

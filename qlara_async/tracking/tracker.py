@@ -76,7 +76,8 @@ class DeliveryTracker:
         max_interval: the longest time between two polls, in seconds.
         give_up_after: seconds after the send when a message without a final status is given up.
         keep: seconds for which a message is remembered after its final status: until then a late READ is told.
-        max_tracked: messages remembered; beyond it those that ended first are forgotten first.
+        max_tracked: messages remembered; beyond it those that ended first are forgotten first, but none before its
+            outcome was told.
         drain_timeout: seconds that `aclose` waits for handlers that run.
         name: of the tracker among those of one receiver: a durable inbox keeps events for it under this name.
         clock: for tests.
@@ -103,7 +104,7 @@ class DeliveryTracker:
             raise ConfigurationError("max_tracked is at least 1, and times of a tracker are not negative")
         self._clock = clock or SystemClock()
         self._messages = client.with_options(retry=_POLL_RETRY, priority=Priority.BULK).messages
-        self._store: Store = MemoryStore() if store is None else FileStore(Path(store))
+        self._store: Store = MemoryStore() if store is None else FileStore(Path(store), self._clock)
         self._book = Book(keep=keep, limit=max_tracked)
         self._waiters = Waiters()
         self._notifier = Notifier(clock=self._clock, changed=self._store.save)
@@ -375,7 +376,9 @@ class DeliveryTracker:
         self._poller.expect(record)
         for report in overtakers:
             self._apply(record, report)
-        for forgotten in self._book.forget(self._clock.time(), lambda one: one.message_id in self._waiters):
+        for forgotten in self._book.forget(
+            self._clock.time(), watched=lambda one: one.message_id in self._waiters, untold=self._notifier.owes
+        ):
             self._store.forget(forgotten)
         return record
 
