@@ -40,6 +40,16 @@ if TYPE_CHECKING:
     from .models.inbox import AssignableUser, Conversation, InboxMessage
     from .models.legacy import LegacyReceipt, LegacySms
     from .models.media import MediaFile
+    from .models.rcs import (
+        RcsCard,
+        RcsCardContent,
+        RcsCarouselContent,
+        RcsFormContent,
+        RcsMedia,
+        RcsSuggestion,
+        RcsTemplateInfo,
+        RcsTextContent,
+    )
     from .models.record import Record
     from .models.socials import SocialProfile
     from .models.variables import tracked_links
@@ -101,7 +111,15 @@ __all__ = [
     "RateLimit",
     "RateLimitHeaders",
     "Rcs",
+    "RcsCard",
+    "RcsCardContent",
+    "RcsCarouselContent",
     "RcsContent",
+    "RcsFormContent",
+    "RcsMedia",
+    "RcsSuggestion",
+    "RcsTemplateInfo",
+    "RcsTextContent",
     "Receipt",
     "Record",
     "RequestFinished",
@@ -154,6 +172,14 @@ _LAZY = {
     "Outcome": "qlara_async.bulk.outcome",
     "OutcomeState": "qlara_async.bulk.outcome",
     "Page": "qlara_async.resources.listing",
+    "RcsCard": "qlara_async.models.rcs",
+    "RcsCardContent": "qlara_async.models.rcs",
+    "RcsCarouselContent": "qlara_async.models.rcs",
+    "RcsFormContent": "qlara_async.models.rcs",
+    "RcsMedia": "qlara_async.models.rcs",
+    "RcsSuggestion": "qlara_async.models.rcs",
+    "RcsTemplateInfo": "qlara_async.models.rcs",
+    "RcsTextContent": "qlara_async.models.rcs",
     "Record": "qlara_async.models.record",
     "SavedFile": "qlara_async.transfers.download",
     "SocialProfile": "qlara_async.models.socials",

@@ -26,7 +26,7 @@ from .models.message import Message, Rcs, Sms, WhatsApp
 from .models.options import Priority, RateLimit, RetryPolicy, Timeouts
 from .protocol.requests import raw_request
 from .resources.catalogue import Catalogue
-from .resources.channels import WhatsAppChannel
+from .resources.channels import RcsChannel, WhatsAppChannel
 from .sending.calls import Caller, CallOptions, EventHook
 from .sending.channels import ChannelSender
 from .sending.gates import Gate
@@ -164,7 +164,7 @@ class QlaraClient(Catalogue):
         self._options = options
         self._offer(self._caller, options, self._sender)
         self.sms = ChannelSender(Sms, self.send)
-        self.rcs = ChannelSender(Rcs, self.send)
+        self.rcs = RcsChannel(Rcs, self.send, self._api)
         self.whatsapp = WhatsAppChannel(WhatsApp, self.send, self._api)
 
     @classmethod

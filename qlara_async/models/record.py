@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, TypeAlias
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self, TypeAlias
 
 import msgspec
 
@@ -28,6 +29,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The fields that ``repr`` shows: nothing that tells who somebody is, or what they wrote."""
 
     raw: dict[str, Any] = {}
+
+    def completed(self, sent: Mapping[str, Any]) -> Self:
+        """Return it with what was sent where the answer says nothing; `raw` stays the answer."""
+        return msgspec.structs.replace(
+            self, **{name: value for name, value in sent.items() if getattr(self, name) in (None, ())}
+        )
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())

@@ -6,13 +6,12 @@ of the list is shown, by a use case. ``raw`` always has the whole object.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
-from msgspec.structs import force_setattr
 
 from ..errors import ConfigurationError
 from .record import Id, Record
@@ -110,13 +109,11 @@ class WhatsAppTemplateDraft(msgspec.Struct, frozen=True, kw_only=True, rename="c
     header_format: Literal["IMAGE", "VIDEO", "DOCUMENT"] | None = None
     header_media_url: Annotated[str, Meta(pattern=URL)] | None = None
     footer: Annotated[str, Meta(min_length=1)] | None = None
-    buttons: tuple[TemplateButton, ...] = ()
-    placeholder_fields: dict[str, Any] | None = None
+    buttons: Sequence[TemplateButton] = ()
+    placeholder_fields: Mapping[str, Any] | None = None
     track_button_links: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.buttons, list):
-            force_setattr(self, "buttons", tuple(self.buttons))
         if self.header_text is not None and (self.header_format or self.header_media_url) is not None:
             raise ConfigurationError("a template has header_text, or header_format and header_media_url")
         if (self.header_format is None) != (self.header_media_url is None):
@@ -177,23 +174,6 @@ class WhatsAppTemplateInfo(Record, frozen=True, kw_only=True):
     header_media_url: str | None = None
     footer: str | None = None
     buttons: tuple[dict[str, Any], ...] = ()
-
-    def completed(self, draft: WhatsAppTemplateDraft) -> WhatsAppTemplateInfo:
-        """Return it with what the draft says and the answer does not; `raw` stays the answer."""
-        given = {
-            "name": draft.name,
-            "language": draft.lang,
-            "category": draft.category,
-            "body": draft.body,
-            "header_text": draft.header_text,
-            "header_format": draft.header_format,
-            "header_media_url": draft.header_media_url,
-            "footer": draft.footer,
-            "buttons": tuple(msgspec.to_builtins(draft.buttons)),
-        }
-        return msgspec.structs.replace(
-            self, **{name: value for name, value in given.items() if getattr(self, name) in (None, ())}
-        )
 
     @property
     def is_approved(self) -> bool:

@@ -1,4 +1,4 @@
-"""``client.whatsapp``: sending, and beside it what belongs to the channel, made at first use."""
+"""``client.rcs`` and ``client.whatsapp``: sending, and beside it what belongs to the channel, made at first use."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from ..sending.channels import ChannelSender
 if TYPE_CHECKING:
     from .api import Api
     from .phone_numbers import PhoneNumbers
+    from .rcs_templates import RcsTemplates
     from .whatsapp_templates import WhatsAppTemplates
 
-__all__ = ["WhatsAppChannel"]
+__all__ = ["RcsChannel", "WhatsAppChannel"]
 
 _Fields = ParamSpec("_Fields")
 
 
-class WhatsAppChannel(ChannelSender[_Fields]):
-    """Sends WhatsApp messages, and has the account's templates and numbers."""
-
+class _Channel(ChannelSender[_Fields]):
     def __init__(
         self,
         message: Callable[_Fields, Message],
@@ -32,10 +31,25 @@ class WhatsAppChannel(ChannelSender[_Fields]):
         super().__init__(message, send)
         self._api = api
 
+
+class RcsChannel(_Channel[_Fields]):
+    """Sends RCS messages, and has the account's templates."""
+
+    @cached_property
+    def templates(self) -> RcsTemplates:
+        """Stored RCS messages."""
+        from .rcs_templates import RcsTemplates  # noqa: PLC0415 — for those who use it
+
+        return RcsTemplates(self._api())
+
+
+class WhatsAppChannel(_Channel[_Fields]):
+    """Sends WhatsApp messages, and has the account's templates and numbers."""
+
     @cached_property
     def templates(self) -> WhatsAppTemplates:
         """Templates and their review."""
-        from .whatsapp_templates import WhatsAppTemplates  # noqa: PLC0415 — for those who use it
+        from .whatsapp_templates import WhatsAppTemplates  # noqa: PLC0415
 
         return WhatsAppTemplates(self._api())
 

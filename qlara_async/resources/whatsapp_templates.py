@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from ..errors import (
@@ -102,7 +103,19 @@ class WhatsAppTemplates:
         """
         query = TemplateCreation(phone_number_id=phone_number_id)
         made = await self._api.change(CREATE_TEMPLATE, WhatsAppTemplateInfo, query=query, body=draft, more=more)
-        return made.completed(draft)
+        return made.completed(
+            {
+                "name": draft.name,
+                "language": draft.lang,
+                "category": draft.category,
+                "body": draft.body,
+                "header_text": draft.header_text,
+                "header_format": draft.header_format,
+                "header_media_url": draft.header_media_url,
+                "footer": draft.footer,
+                "buttons": tuple(msgspec.to_builtins(draft.buttons)),
+            }
+        )
 
     async def update(
         self,
@@ -138,10 +151,8 @@ class WhatsAppTemplates:
             header_format=header_format,
             header_media_url=header_media_url,
             footer=footer,
-            buttons=buttons if buttons is UNSET else tuple(buttons),
-            placeholder_fields=dict(placeholder_fields)
-            if isinstance(placeholder_fields, Mapping)
-            else placeholder_fields,
+            buttons=buttons,
+            placeholder_fields=placeholder_fields,
             track_button_links=track_button_links,
         )
         return await self._api.change(

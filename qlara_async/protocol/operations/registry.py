@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import account, api_keys, contacts, inbox, legacy, media, messages, whatsapp
+from . import account, api_keys, contacts, inbox, legacy, media, messages, rcs, whatsapp
 from .operation import Operation
 
 __all__ = ["OPERATIONS"]
@@ -15,5 +15,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *contacts.OPERATIONS,
     *inbox.OPERATIONS,
     *media.OPERATIONS,
+    *rcs.OPERATIONS,
     *whatsapp.OPERATIONS,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, UnsetType
@@ -65,8 +66,8 @@ class WhatsAppTemplateChanges(Fields, kw_only=True):
     header_format: Literal["IMAGE", "VIDEO", "DOCUMENT"] | UnsetType | None = UNSET
     header_media_url: Annotated[str, Meta(pattern=URL)] | UnsetType | None = UNSET
     footer: NonEmpty | UnsetType | None = UNSET
-    buttons: tuple[TemplateButton, ...] | UnsetType = UNSET
-    placeholder_fields: dict[str, Any] | UnsetType | None = UNSET
+    buttons: Sequence[TemplateButton] | UnsetType = UNSET
+    placeholder_fields: Mapping[str, Any] | UnsetType | None = UNSET
     track_button_links: bool | UnsetType = UNSET
 
 

@@ -13,6 +13,7 @@ from .api_keys import ApiKeyDesk
 from .contacts import ContactBook
 from .inbox import InboxBook
 from .media import MediaLibrary
+from .rcs import RcsTemplateShelf
 from .request import Refused, ResourceRequest
 from .router import Match, ResourceRouter, read_request
 from .whatsapp import WhatsAppAccount
@@ -29,6 +30,7 @@ class Platform:
         contacts: contacts, lists and membership.
         inbox: conversations.
         media: the media library and inbound media.
+        rcs: RCS templates.
         whatsapp: WhatsApp templates and numbers.
     """
 
@@ -37,6 +39,7 @@ class Platform:
         self.account = Account(lambda: gateway.credit, lambda: len(self.contacts.contacts))
         self.inbox = InboxBook(clock)
         self.media = MediaLibrary(clock)
+        self.rcs = RcsTemplateShelf()
         self.whatsapp = WhatsAppAccount(clock)
         areas = (
             self.account,
@@ -44,6 +47,7 @@ class Platform:
             self.contacts,
             self.inbox,
             self.media,
+            self.rcs,
             self.whatsapp,
         )
         self.router = ResourceRouter([area.handlers() for area in areas])
