@@ -32,8 +32,9 @@ class Watch(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if record.exc_info or record.exc_text or record.stack_info:
             text = self.format(record)
-            # aiohttp's own, on paths that are not the receiver's: a sender that expects 100 Continue has hung up.
-            if "_default_expect_handler" not in text:
+            # aiohttp's own, on paths that are not the receiver's: a sender that expects 100 Continue has hung up. And
+            # asyncio's in development mode, which tells of each connection that was reset.
+            if "_default_expect_handler" not in text and (record.name, record.levelno) != ("asyncio", logging.DEBUG):
                 self.tracebacks.append(text[-2000:])
         shown = f"{record.getMessage()} {vars(record)}"
         if TOKEN in shown:
