@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .models.account import ContactQuota, Credit, Subscription
     from .models.api_keys import ApiKey
     from .models.contacts import Contact, ContactList
+    from .models.exports import DownloadLink, Export, HistoryEntry
     from .models.inbox import AssignableUser, Conversation, InboxMessage
     from .models.legacy import LegacyReceipt, LegacySms
     from .models.media import MediaFile
@@ -84,12 +85,15 @@ __all__ = [
     "Credit",
     "DeliveryStatus",
     "DeliveryTracker",
+    "DownloadLink",
     "Estimate",
+    "Export",
     "FallbackChain",
     "FallbackChains",
     "FallbackRcs",
     "FallbackSms",
     "Gate",
+    "HistoryEntry",
     "InboxMessage",
     "InvalidRow",
     "Journal",
@@ -159,10 +163,13 @@ _LAZY = {
     "Conversations": "qlara_async.conversations",
     "Credit": "qlara_async.models.account",
     "DeliveryTracker": "qlara_async.tracking",
+    "DownloadLink": "qlara_async.models.exports",
     "Estimate": "qlara_async.bulk.estimate",
+    "Export": "qlara_async.models.exports",
     "FallbackChain": "qlara_async.chains",
     "FallbackChains": "qlara_async.chains",
     "InboxMessage": "qlara_async.models.inbox",
+    "HistoryEntry": "qlara_async.models.exports",
     "InvalidRow": "qlara_async.bulk.estimate",
     "Journal": "qlara_async.bulk.journal",
     "LegacyReceipt": "qlara_async.models.legacy",

@@ -33,6 +33,8 @@
     ├── TemplateError                        a template's review; `.template_id`, `.status`
     │   ├── TemplateRejectedError            Meta rejected it
     │   └── TemplateTimeout (TimeoutError)   it is not approved yet
+    ├── ExportError                          an export failed, or its link has expired; `.status`
+    │   └── ExportTimeout (TimeoutError)     it is not available yet
     ├── StoreError                           a suppression list or the conversations cannot be read or written
     ├── TransferError                        a file could not be uploaded or downloaded
     ├── MessageRejectedError                 a 2xx answer with `accepted: false`; `.reasons`
@@ -78,6 +80,8 @@ __all__ = [
     "ConnectionFailed",
     "DeliveryUnknownError",
     "DestinationNotAllowedError",
+    "ExportError",
+    "ExportTimeout",
     "HandlerTimeout",
     "InboxError",
     "InternalServerError",
@@ -433,6 +437,22 @@ class TemplateRejectedError(TemplateError):
 
 class TemplateTimeout(TemplateError, TimeoutError):
     """The template was not approved in time. The review goes on: it takes up to 48 hours (FAQ)."""
+
+
+class ExportError(QlaraError):
+    """An export is not available, and waiting for it has ended.
+
+    Attributes:
+        status: the last word of the gateway on it; ``None`` if it said none.
+    """
+
+    def __init__(self, text: str, *, status: str | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class ExportTimeout(ExportError, TimeoutError):
+    """The export was not available in time. It may still be made."""
 
 
 class StoreError(QlaraError):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .callbacks import Webhooks
     from .contact_lists import ContactLists
     from .contacts import Contacts
+    from .exports import Exports
     from .inbox import Inbox
     from .media import Media
     from .messages import Messages
@@ -64,6 +65,7 @@ class Catalogue:
     api_keys: Resource[ApiKeys] = Resource("api_keys", "ApiKeys")
     contacts: Resource[Contacts] = Resource("contacts", "Contacts")
     contact_lists: Resource[ContactLists] = Resource("contact_lists", "ContactLists")
+    exports: Resource[Exports] = Resource("exports", "Exports")
     inbox: Resource[Inbox] = Resource("inbox", "Inbox")
     media: Resource[Media] = Resource("media", "Media")
     messages: Resource[Messages] = Resource("messages", "Messages")

@@ -39,12 +39,13 @@ from .resources.router import Match
 __all__ = ["Call", "Endpoint", "Endpoints", "Prepared"]
 
 _STATUS = f"/api{GET_STATUSES.path}"
+_FILES = "/exports/"
 
 
 class Endpoint(msgspec.Struct, frozen=True):
     """A path of the API: its route, the methods it takes, and what the path says.
 
-    ``public`` is what needs no key and counts against no limit: the document of the API.
+    ``public`` is what needs no key and counts against no limit: the document of the API, and the ``file`` of a link.
     """
 
     route: Route
@@ -53,6 +54,10 @@ class Endpoint(msgspec.Struct, frozen=True):
     message_id: str | None = None
     resource: Match | None = None
     public: bool = False
+    file: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.route})"
 
 
 class Call(msgspec.Struct, kw_only=True):
@@ -110,6 +115,8 @@ class Endpoints:
             return fixed
         if raw_path.startswith(f"{_STATUS}/") and len(raw_path) > len(_STATUS) + 1:
             return Endpoint("status", ("GET",), None, unquote(raw_path[len(_STATUS) + 1 :]))
+        if raw_path.startswith(_FILES):
+            return Endpoint("platform", ("GET",), public=True, file=raw_path[len(_FILES) :])
         found = self.platform.router.find(method, raw_path)
         if isinstance(found, Match):
             return Endpoint("platform", (method,), resource=found)
@@ -181,7 +188,9 @@ class Endpoints:
         return reply(200, found[0]) if found else problem(404, "No such message on this channel")
 
     def _check_platform(self, call: Call) -> Prepared | Reply:
-        match = call.endpoint.resource
+        match, file = call.endpoint.resource, call.endpoint.file
+        if file is not None:
+            return Prepared(lambda _: self.platform.exports.file(file))
         if match is None:
             return Prepared(lambda _: reply(200, document()))
         call.subject = match.operation.id

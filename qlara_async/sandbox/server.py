@@ -107,6 +107,7 @@ class Sandbox:
             await self.aclose()
             raise
         self._bound_port = self._runner.addresses[0][1]
+        self.platform.exports.host = f"http://127.0.0.1:{self._bound_port}"
         return self
 
     async def aclose(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import account, api_keys, contacts, inbox, legacy, media, messages, rcs, whatsapp
+from . import account, api_keys, contacts, exports, inbox, legacy, media, messages, rcs, whatsapp
 from .operation import Operation
 
 __all__ = ["OPERATIONS"]
@@ -13,6 +13,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *account.OPERATIONS,
     *api_keys.OPERATIONS,
     *contacts.OPERATIONS,
+    *exports.OPERATIONS,
     *inbox.OPERATIONS,
     *media.OPERATIONS,
     *rcs.OPERATIONS,

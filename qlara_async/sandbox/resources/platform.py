@@ -11,6 +11,8 @@ from ..keys import KeyCabinet
 from .account import Account
 from .api_keys import ApiKeyDesk
 from .contacts import ContactBook
+from .exports import ExportOffice
+from .history import MessageLog
 from .inbox import InboxBook
 from .media import MediaLibrary
 from .rcs import RcsTemplateShelf
@@ -28,6 +30,7 @@ class Platform:
         router: what is served.
         account: plan, quota, credit and social profiles.
         contacts: contacts, lists and membership.
+        exports: exports, and how long they take.
         inbox: conversations.
         media: the media library and inbound media.
         rcs: RCS templates.
@@ -37,6 +40,8 @@ class Platform:
     def __init__(self, clock: Clock, gateway: Gateway, keys: KeyCabinet) -> None:
         self.contacts = ContactBook(clock)
         self.account = Account(lambda: gateway.credit, lambda: len(self.contacts.contacts))
+        log = MessageLog(clock, gateway)
+        self.exports = ExportOffice(clock, self.contacts, log)
         self.inbox = InboxBook(clock)
         self.media = MediaLibrary(clock)
         self.rcs = RcsTemplateShelf()
@@ -45,7 +50,9 @@ class Platform:
             self.account,
             ApiKeyDesk(keys),
             self.contacts,
+            self.exports,
             self.inbox,
+            log,
             self.media,
             self.rcs,
             self.whatsapp,
