@@ -116,6 +116,56 @@ def test_a_polled_event_has_the_callbacks_key_and_never_conflicts() -> None:
     assert (polled.key, polled.digest) == (delivery(price=0.1).key, b"")
 
 
+statuses = st.sampled_from(DeliveryStatus)
+parts = st.none() | st.integers(1, 3)
+told = st.fixed_dictionaries(
+    {
+        "channel": st.sampled_from([Channel.SMS, Channel.RCS, "VIBER"]),
+        "message_id": st.none() | st.sampled_from(["m1", "m2"]),
+        "customer_message_id": st.none() | st.sampled_from(["m1", "c"]),
+        "status": statuses,
+        "status_code": st.sampled_from([None, 3, 6, 7]),
+        "destination": st.none() | st.sampled_from(["+39340", "+39341"]),
+        "price": st.none() | st.just(0.035),
+        "occurred_at": st.none() | st.just(NOW),
+        "source_kind": st.sampled_from(["callback", "poll"]),
+    }
+)
+
+
+@given(told)
+def test_the_only_part_of_a_message_is_the_message(fields: dict[str, Any]) -> None:
+    whole = delivery(**fields)
+    assert delivery(**fields, part=1, total_parts=1) == whole
+    assert delivery(**fields, total_parts=1) == whole
+
+
+@given(told, parts, parts, parts, parts)
+def test_parts_are_told_apart_unless_there_is_but_one(
+    fields: dict[str, Any], part: int | None, total: int | None, other: int | None, total_of_other: int | None
+) -> None:
+    one, two = (
+        delivery(**fields, part=part, total_parts=total),
+        delivery(**fields, part=other, total_parts=total_of_other),
+    )
+
+    def number(part: int | None, total: int | None) -> int | None:
+        return None if (part, total) == (1, 1) else part
+
+    assert (one.key == two.key) is (number(part, total) == number(other, total_of_other))
+
+
+@given(told, told, parts)
+def test_deliveries_of_one_key_have_one_channel_id_and_status(
+    one: dict[str, Any], two: dict[str, Any], part: int | None
+) -> None:
+    if delivery(**one, part=part).key != delivery(**two, part=part).key:
+        return
+    assert [one[name] for name in ("channel", "status")] == [two[name] for name in ("channel", "status")]
+    assert (one["message_id"] or one["customer_message_id"]) == (two["message_id"] or two["customer_message_id"])
+    assert one["status"] is not DeliveryStatus.UNKNOWN or one["status_code"] == two["status_code"]
+
+
 fields = st.lists(st.none() | st.text(max_size=4) | st.integers(-300, 300) | st.floats(allow_nan=False), max_size=4)
 
 

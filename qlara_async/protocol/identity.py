@@ -63,17 +63,30 @@ def identity(event: Event) -> Identity:
 
 
 def _delivery(event: Delivery) -> Identity:
+    # The status API's EXPIRED is no ERROR: a callback with code 6 may mean either, but one that names its status means
+    # what it says, and dropping it after a poll that said the other would lose what it says.
     status = event.status
     code = event.status_code if status is DeliveryStatus.UNKNOWN else None
     destination = _number(event.destination) if event.destination else None
     message_id = event.message_id or event.customer_message_id
+    part, total_parts = _parts(event)
     if message_id is None:
-        key = fingerprint("DELIVERY?", event.channel, status, code, event.part, destination, _time(event))
+        key = fingerprint("DELIVERY?", event.channel, status, code, part, destination, _time(event))
         return Identity(key, ttl="short")
     return Identity(
-        fingerprint("DELIVERY", event.channel, message_id, status, code, event.part),
-        fingerprint(destination, event.customer_message_id, event.total_parts, event.price),
+        fingerprint("DELIVERY", event.channel, message_id, status, code, part),
+        fingerprint(destination, event.customer_message_id, total_parts, event.price),
     )
+
+
+def _parts(event: Delivery) -> tuple[int | None, int | None]:
+    """Return part and total: the only part of a message is the message, whether it is numbered or not.
+
+    Some callback shapes number it (``numPart`` 1 of ``totalParts`` 1) and others do not, nor does the status API.
+    """
+    if event.total_parts == 1 and event.part in {None, 1}:
+        return None, None
+    return event.part, event.total_parts
 
 
 def _read(event: Read) -> Identity:

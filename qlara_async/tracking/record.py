@@ -240,16 +240,13 @@ def record_of(receipt: Receipt, message: Message | None, *, now: float) -> Recor
     )
 
 
-def poll_report(record: Record, status: MessageStatus, received_at: datetime) -> Delivery:
+def poll_report(status: MessageStatus, received_at: datetime) -> Delivery:
     """Put what the status API said into the event that a callback would have been."""
-    one_part = status.channel is Channel.SMS and record.totals.get(Channel.SMS) == 1
     return Delivery(
         channel=status.channel,
         message_id=status.message_id,
         status=status.status,
         description=status.description,
-        part=1 if one_part else None,  # as the callback of such a message names it
-        total_parts=1 if one_part else None,
         received_at=received_at,
         source_kind="poll",
         trust=Trust.CONFIRMED,

@@ -53,9 +53,9 @@ class Repair:
         """Take statuses in. What the inbox does not take changes nothing: it is found again by the next poll."""
         now = datetime.fromtimestamp(self._clock.time(), UTC)
         reports = [
-            poll_report(record, status, now)
+            poll_report(status, now)
             for status in statuses
-            if status.status is not DeliveryStatus.UNKNOWN and (record := self._book.get(status.message_id)) is not None
+            if status.status is not DeliveryStatus.UNKNOWN and self._book.get(status.message_id) is not None
         ]
         outcomes = [report for report in reports if report.status in OUTCOMES]
         if outcomes and not await self._feed(outcomes):
