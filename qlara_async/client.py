@@ -26,9 +26,8 @@ from .models.message import Message, Rcs, Sms, WhatsApp
 from .models.options import Priority, RateLimit, RetryPolicy, Timeouts
 from .protocol.requests import raw_request
 from .resources.catalogue import Catalogue
-from .resources.channels import RcsChannel, WhatsAppChannel
+from .resources.channels import RcsChannel, SmsChannel, WhatsAppChannel
 from .sending.calls import Caller, CallOptions, EventHook
-from .sending.channels import ChannelSender
 from .sending.gates import Gate
 from .sending.keys import KeyRing, all_credentials, limiters_for
 from .sending.lookups import Lookups
@@ -163,7 +162,7 @@ class QlaraClient(Catalogue):
     def _use(self, options: CallOptions) -> None:
         self._options = options
         self._offer(self._caller, options, self._sender)
-        self.sms = ChannelSender(Sms, self.send)
+        self.sms = SmsChannel(Sms, self.send, self._api)
         self.rcs = RcsChannel(Rcs, self.send, self._api)
         self.whatsapp = WhatsAppChannel(WhatsApp, self.send, self._api)
 

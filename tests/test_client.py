@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 import qlara_async
-from qlara_async import Limiter, Priority, QlaraClient, RateLimit, Rcs, RetryPolicy, Sms, Timeouts, WhatsApp
+from qlara_async import Channel, Limiter, Priority, QlaraClient, RateLimit, Rcs, RetryPolicy, Sms, Timeouts, WhatsApp
 from qlara_async.errors import (
     ClientClosedError,
     ConfigurationError,
@@ -21,6 +21,7 @@ from qlara_async.errors import (
     NotFoundError,
     WrongEventLoopError,
 )
+from qlara_async.sandbox import Sandbox
 
 from .wire import ACCEPT, WireGateway, accept, answer, hang
 
@@ -280,6 +281,17 @@ class TestOperations:
         for nothing in ("", ".", ".."):
             with pytest.raises(ConfigurationError):
                 await qlara.messages.status(nothing, channel="SMS")
+
+    async def test_each_channel_tells_the_statuses_of_its_own_messages(self) -> None:
+        async with Sandbox() as sandbox, QlaraClient(sandbox.api_key, base_url=sandbox.url) as qlara:
+            sms = await qlara.sms.send(destination="+390000000001", sender="ACME", body="Ciao")
+            rcs = await qlara.rcs.send(destination="+390000000001", agent_id=1, body="Ciao")
+            assert (await qlara.sms.status(sms.message_id)).channel == Channel.SMS
+            assert (await qlara.rcs.status(rcs.message_id)).status in {"SENT", "DELIVERED"}
+            found = await qlara.rcs.statuses([sms.message_id, rcs.message_id])
+            assert [item for item, status in found.items() if status is not None] == [rcs.message_id]
+            with pytest.raises(NotFoundError):
+                await qlara.whatsapp.status(sms.message_id)
 
     async def test_any_number_of_statuses_is_split_under_the_url_limit(
         self, qlara: QlaraClient, gateway: WireGateway
