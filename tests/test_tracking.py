@@ -14,6 +14,7 @@ from qlara_async import QlaraClient, Rcs, Sms, WhatsApp
 from qlara_async.errors import ClientStateError, ConfigurationError, StatusTimeout, StatusUnreachableError
 from qlara_async.models.answers import Receipt
 from qlara_async.models.channel import Channel, DeliveryStatus
+from qlara_async.models.events import Delivery, Read
 from qlara_async.models.message import FallbackSms, Message
 from qlara_async.models.options import Priority
 from qlara_async.sandbox import CallbackPolicy, Fault, Life
@@ -270,23 +271,50 @@ class TestRepair:
         self, durable: bool, tmp_path: Path
     ) -> None:
         inbox = tmp_path / "inbox.db" if durable else None
-        policy = CallbackPolicy(lost=0.3, duplicate=0.3, reorder=0.5, reorder_within=200.0, shape="mix")
+        policy = CallbackPolicy(lost=0.3, duplicate=0.3, reorder=0.5, reorder_within=200.0, shape="mix", record=True)
         life = Life(errors=0.2, expiries=0.1)
-        async with World(receiver=True, inbox=inbox, sandbox={"callbacks": policy, "life": life}) as world:
-            messages = [RCS, TWO_PARTS, Sms(destination=TO, sender="ACME", body="Ciao")] * 10
+        world = World(receiver=True, inbox=inbox, sandbox={"callbacks": policy, "life": life})
+        arrived: list[Delivery | Read] = []
+
+        async def note(event: Delivery | Read) -> None:
+            arrived.append(event)
+
+        world.receiver.on_delivery(name="arrived")(note)
+        world.receiver.on_read(name="arrived-read")(note)
+        async with world:
+            messages = [RCS, TWO_PARTS, Sms(destination=TO, sender="ACME", body="Ciao")] * 15
             receipts = [await world.send(type(message)(**_fields(message))) for message in messages]
             while world.tracker.unfinished or not world.sandbox.is_idle:
                 await world.advance(60)
             await world.receiver.idle()
             await world.tracker.idle()
-            assert world.sandbox.callbacks.lost > 5
-            seen = Counter((change.message_id, _outcome(change)) for change in world.changes)
-            assert set(seen.values()) == {1}
+            self._assert_mishandled(world, arrived)
             for receipt in receipts:
-                last = [change for change in world.changes if change.message_id == receipt.message_id][-1]
-                status = await world.qlara.messages.status(receipt.message_id, channel=receipt.channel)
-                assert last.final
-                assert last.status in {status.status, READ} or status.status is DeliveryStatus.EXPIRED
+                await self._assert_told_once(world, receipt)
+
+    def _assert_mishandled(self, world: World, arrived: list[Delivery | Read]) -> None:
+        """Callbacks were lost, doubled and reordered, and polls repaired what was lost."""
+        counts, stats = world.sandbox.callbacks, world.receiver.stats()
+        assert min(counts.lost, counts.duplicated, counts.reordered) > 8
+        assert counts.failed == 0
+        assert stats.duplicates >= counts.duplicated
+        assert stats.conflicts == 0
+        callbacks = [event for event in arrived if event.source_kind == "callback"]
+        kinds = {event.message_id: type(event) for event in callbacks}  # as the last one of each
+        assert Delivery in {kinds[event.message_id] for event in callbacks if isinstance(event, Read)}
+        assert {change.source_kind for change in world.changes} == {"callback", "poll"}
+
+    async def _assert_told_once(self, world: World, receipt: Receipt) -> None:
+        """Handlers saw each outcome of the message once, in order, and the final one."""
+        told = [change for change in world.changes if change.message_id == receipt.message_id]
+        outcomes = [_outcome(change) for change in told]
+        assert set(Counter(outcomes).values()) == {1}
+        assert outcomes == sorted(outcomes, key=["SENT", "FAILED", "DELIVERED", "READ"].index)
+        status = await world.qlara.messages.status(receipt.message_id, channel=receipt.channel)
+        final = "DELIVERED" if status.status is DELIVERED else "FAILED"
+        was_read = (receipt.message_id, "READ", 1) in world.sandbox.acked
+        assert outcomes[-1] == ("READ" if was_read else final)
+        assert told[-1].final
 
     async def test_g13_a_poll_that_fails_changes_nothing(self) -> None:
         async with World() as world:
