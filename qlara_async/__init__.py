@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         WhatsAppTemplateInfo,
     )
     from .resources.listing import Listing, Page
+    from .sending.known_templates import KnownTemplates
     from .tracking import DeliveryTracker, StatusChange
     from .transfers.download import SavedFile
 
@@ -98,6 +99,7 @@ __all__ = [
     "InvalidRow",
     "Journal",
     "KeyRotated",
+    "KnownTemplates",
     "LegacyReceipt",
     "LegacySms",
     "Limiter",
@@ -174,6 +176,7 @@ _LAZY = {
     "Journal": "qlara_async.bulk.journal",
     "LegacyReceipt": "qlara_async.models.legacy",
     "LegacySms": "qlara_async.models.legacy",
+    "KnownTemplates": "qlara_async.sending.known_templates",
     "Listing": "qlara_async.resources.listing",
     "MediaFile": "qlara_async.models.media",
     "Outcome": "qlara_async.bulk.outcome",

@@ -30,6 +30,7 @@ from .resources.channels import RcsChannel, SmsChannel, WhatsAppChannel
 from .sending.calls import Caller, CallOptions, EventHook
 from .sending.gates import Gate
 from .sending.keys import KeyRing, all_credentials, limiters_for
+from .sending.known_templates import KnownTemplates
 from .sending.lookups import Lookups
 from .sending.sends import ReceiptListener, Sender
 from .sending.test_mode import AllowedDestinations
@@ -79,6 +80,8 @@ class QlaraClient(Catalogue):
             message that returns one, or ``"send"``. See `qlara_async.conversations.OutsideWindow`.
         simulation: make every message a dry run.
         only_destinations: the only numbers that are sent to, as ``+39…``; with ``*`` at the end, all that begin so.
+        templates: what is known of templates, if it is to be shared with other clients or to check less; see
+            `KnownTemplates`. Messages are checked against what the client has seen of templates.
         gates: checks of your own, asked before every send, bulk included, after those above; see `Gate`.
         session: an ``aiohttp.ClientSession`` to use; it is not closed with the client.
         connector: an aiohttp connector to use; it is not closed with the client.
@@ -107,6 +110,7 @@ class QlaraClient(Catalogue):
         outside_window: OutsideWindow = "refuse",
         simulation: bool = False,
         only_destinations: Iterable[str] | None = None,
+        templates: KnownTemplates | None = None,
         gates: Sequence[Gate] = (),
         session: aiohttp.ClientSession | None = None,
         connector: aiohttp.BaseConnector | None = None,
@@ -146,6 +150,7 @@ class QlaraClient(Catalogue):
         )
         self._lookups = Lookups(self._caller, self._clock)
         self._sender = Sender(self._caller, self._lookups, self._clock)
+        self._templates = KnownTemplates(clock=self._clock) if templates is None else templates
         window = None if conversations is None else _window(conversations, outside_window, self._clock)
         allowed = None if only_destinations is None else AllowedDestinations(only_destinations)
         self._use(
@@ -161,10 +166,11 @@ class QlaraClient(Catalogue):
 
     def _use(self, options: CallOptions) -> None:
         self._options = options
+        self._checked = msgspec.structs.replace(options, gates=(*options.gates, self._templates))
         self._offer(self._caller, options, self._sender)
         self.sms = SmsChannel(Sms, self.send, self._api)
-        self.rcs = RcsChannel(Rcs, self.send, self._api)
-        self.whatsapp = WhatsAppChannel(WhatsApp, self.send, self._api)
+        self.rcs = RcsChannel(Rcs, self.send, self._api, self._templates)
+        self.whatsapp = WhatsAppChannel(WhatsApp, self.send, self._api, self._templates)
 
     @classmethod
     def from_env(cls, **options: Any) -> Self:
@@ -268,7 +274,7 @@ class QlaraClient(Catalogue):
         """
         if outside_window is not None:
             return await self.with_options(outside_window=outside_window).send(message)
-        return await self._sender.send(self._options, message)
+        return await self._sender.send(self._checked if self._templates.any else self._options, message)
 
     def on_receipt(self, listener: ReceiptListener) -> Callable[[], None]:
         """Call ``listener(message, receipt)`` for each accepted message, bulk included, before its send returns.
@@ -318,7 +324,9 @@ class QlaraClient(Catalogue):
         """
         from .bulk.job import BulkJob  # noqa: PLC0415 — for those who use it
 
-        options = msgspec.structs.replace(self._options, priority=Priority.BULK)
+        options = msgspec.structs.replace(
+            self._checked if self._templates.any else self._options, priority=Priority.BULK
+        )
         if on_unknown not in {"keep", "resend"}:
             raise ConfigurationError('on_unknown is "keep" or "resend"')
         batching = None
@@ -354,7 +362,7 @@ class QlaraClient(Catalogue):
         from .bulk.estimate import estimate  # noqa: PLC0415 — for those who use it
 
         windows = self.limiter.unused_windows()
-        return await estimate(source, price=price, batch=batch, windows=windows, gates=self._options.gates)
+        return await estimate(source, price=price, batch=batch, windows=windows, gates=self._checked.gates)
 
     def _batching(self, options: CallOptions, sms_route: str, batch: int, flush_after: float) -> BatchingSender:
         from .sending.batches import BatchingSender  # noqa: PLC0415 — for those who use it

@@ -29,7 +29,8 @@
     ├── NotSentError                         deliberately not sent, before a request was spent; `.reason`
     │   ├── DestinationNotAllowedError       the client has `only_destinations`, and the recipient is none of them
     │   ├── OutsideWindowError               free-form WhatsApp, and the customer has not written for 24 hours
-    │   └── SuppressedError                  the recipient is on the suppression list
+    │   ├── SuppressedError                  the recipient is on the suppression list
+    │   └── TemplateNotApprovedError         Meta has not approved the template, when last seen
     ├── TemplateError                        a template's review; `.template_id`, `.status`
     │   ├── TemplateRejectedError            Meta rejected it
     │   └── TemplateTimeout (TimeoutError)   it is not approved yet
@@ -107,6 +108,7 @@ __all__ = [
     "StoreError",
     "SuppressedError",
     "TemplateError",
+    "TemplateNotApprovedError",
     "TemplateRejectedError",
     "TemplateTimeout",
     "TrackingError",
@@ -412,6 +414,22 @@ class SuppressedError(NotSentError):
         text: str = "not sent: the recipient is on the suppression list",
         *,
         reason: str = "suppressed",
+        message_id: str | None = None,
+    ) -> None:
+        super().__init__(text, reason=reason, message_id=message_id)
+
+
+class TemplateNotApprovedError(NotSentError):
+    """The message refers to a WhatsApp template that is under review or was rejected, when the client last saw it.
+
+    Wait with ``client.whatsapp.templates.wait_until_approved``, or look again with ``get``.
+    """
+
+    def __init__(
+        self,
+        text: str = "not sent: the template is not approved, when last seen",
+        *,
+        reason: str = "template_not_approved",
         message_id: str | None = None,
     ) -> None:
         super().__init__(text, reason=reason, message_id=message_id)

@@ -157,6 +157,9 @@ async def _count_next(rows: Source, tally: _Tally, gates: Sequence[Gate]) -> Non
     except NotSentError as error:
         tally.skipped[error.reason] += 1
         return
+    except InvalidMessageError as error:
+        tally.refuse(row.index, error)
+        return
     tally.count(message)
 
 

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from ..errors import ConfigurationError
+from .channel import Channel
 from .message import FallbackSms
 from .record import Id, Record
 from .variables import URL, Variables, variables_in
@@ -201,6 +202,7 @@ class RcsTemplateInfo(Record, frozen=True, kw_only=True):
 
     aliases: ClassVar[dict[str, tuple[str, ...]]] = {"id": ("templateId",)}
     shown: ClassVar[tuple[str, ...]] = ("id", "name", "type")
+    channel: ClassVar[Channel] = Channel.RCS
 
     id: Id = ""
     name: str | None = None

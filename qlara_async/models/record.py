@@ -33,7 +33,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     def completed(self, sent: Mapping[str, Any]) -> Self:
         """Return it with what was sent where the answer says nothing; `raw` stays the answer."""
         return msgspec.structs.replace(
-            self, **{name: value for name, value in sent.items() if getattr(self, name) in (None, ())}
+            self, **{name: value for name, value in sent.items() if getattr(self, name) in (None, (), "")}
         )
 
     def __repr__(self) -> str:

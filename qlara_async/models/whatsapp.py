@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from ..errors import ConfigurationError
+from .channel import Channel
 from .record import Id, Record
 from .variables import TRACKED_LINK, URL, Variables, variables_in
 
@@ -161,6 +162,7 @@ class WhatsAppTemplateInfo(Record, frozen=True, kw_only=True):
 
     aliases: ClassVar[dict[str, tuple[str, ...]]] = {"id": ("templateId",), "language": ("lang",)}
     shown: ClassVar[tuple[str, ...]] = ("id", "name", "language", "status")
+    channel: ClassVar[Channel] = Channel.WHATSAPP
 
     id: Id = ""
     name: str | None = None

@@ -112,8 +112,11 @@ class Api:
         query: msgspec.Struct | None = None,
         limit: int | None = None,
         walk: Callable[[], Walk] = OneAnswer,
+        see: Callable[[R], object] | None = None,
     ) -> Listing[R]:
         """Return the list an operation answers with, by the way `walk` makes; see also `pages`.
+
+        `see` is told of each item.
 
         Raises:
             ConfigurationError: a value does not fit.
@@ -124,7 +127,7 @@ class Api:
             asked = query if query is None or not fields else msgspec.structs.replace(query, **fields)
             return await self.call(operation, path=path, query=asked)
 
-        return Listing(ask, kind, walk, checked_limit(limit))
+        return Listing(ask, kind, walk, checked_limit(limit), see)
 
     def pages(
         self,
@@ -135,6 +138,7 @@ class Api:
         path: Mapping[str, Id] | None = None,
         limit: int | None,
         page_size: int,
+        see: Callable[[R], object] | None = None,
     ) -> Listing[R]:
         """Return a list that comes by ``page`` and ``limit``, fields that `query` must have.
 
@@ -142,7 +146,7 @@ class Api:
         """
         size = page_size if not limit else min(page_size, limit)
         first = msgspec.structs.replace(query, page=0, limit=size)
-        return self.list(operation, kind, path=path, query=first, limit=limit, walk=partial(PageWalk, size))
+        return self.list(operation, kind, path=path, query=first, limit=limit, walk=partial(PageWalk, size), see=see)
 
     async def delete(
         self, operation: Operation, ids: Iterable[Id], query: Callable[[tuple[Id, ...]], msgspec.Struct]

@@ -10,6 +10,7 @@ from ..models.answers import MessageStatus, Receipt
 from ..models.channel import Channel
 from ..models.message import Message
 from ..sending.channels import ChannelSender
+from ..sending.known_templates import KnownTemplates
 
 if TYPE_CHECKING:
     from .api import Api
@@ -60,7 +61,19 @@ class SmsChannel(_Channel[_Fields]):
     channel = Channel.SMS
 
 
-class RcsChannel(_Channel[_Fields]):
+class _TemplateChannel(_Channel[_Fields]):
+    def __init__(
+        self,
+        message: Callable[_Fields, Message],
+        send: Callable[[Message], Awaitable[Receipt]],
+        api: Callable[[], Api],
+        known: KnownTemplates,
+    ) -> None:
+        super().__init__(message, send, api)
+        self._known = known
+
+
+class RcsChannel(_TemplateChannel[_Fields]):
     """Sends RCS messages, and has the account's templates."""
 
     channel = Channel.RCS
@@ -70,10 +83,10 @@ class RcsChannel(_Channel[_Fields]):
         """Stored RCS messages."""
         from .rcs_templates import RcsTemplates  # noqa: PLC0415
 
-        return RcsTemplates(self._api())
+        return RcsTemplates(self._api(), self._known)
 
 
-class WhatsAppChannel(_Channel[_Fields]):
+class WhatsAppChannel(_TemplateChannel[_Fields]):
     """Sends WhatsApp messages, and has the account's templates and numbers."""
 
     channel = Channel.WHATSAPP
@@ -83,7 +96,7 @@ class WhatsAppChannel(_Channel[_Fields]):
         """Templates and their review."""
         from .whatsapp_templates import WhatsAppTemplates  # noqa: PLC0415
 
-        return WhatsAppTemplates(self._api())
+        return WhatsAppTemplates(self._api(), self._known)
 
     @cached_property
     def phone_numbers(self) -> PhoneNumbers:

@@ -53,6 +53,7 @@ class Listing(Generic[R]):
         kind: what the items are.
         walk: makes the way through the pages.
         limit: at most so many items in all.
+        see: told of each item.
     """
 
     def __init__(
@@ -61,11 +62,13 @@ class Listing(Generic[R]):
         kind: type[R],
         walk: Callable[[], Walk],
         limit: int | None,
+        see: Callable[[R], object] | None = None,
     ) -> None:
         self._ask = ask
         self._kind = kind
         self._walk = walk
         self._limit = limit
+        self._see = see
 
     async def __aiter__(self) -> AsyncIterator[R]:
         async for page in self.pages():
@@ -82,6 +85,9 @@ class Listing(Generic[R]):
                 raise UndecodableAnswerError("the answer holds no list", status=response.status, body=response.body)
             left = None if self._limit is None else self._limit - taken
             items = tuple(read_record(self._kind, item) for item in walk.take(envelope)[:left])
+            if self._see is not None:
+                for item in items:
+                    self._see(item)
             if items:
                 yield Page(number=number, items=items, total=envelope.total)
             number, taken = number + 1, taken + len(items)

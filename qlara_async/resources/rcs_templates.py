@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from ..models.channel import Channel
 from ..models.rcs import RcsTemplateContent, RcsTemplateInfo
 from ..models.record import Id
 from ..protocol.operations.rcs import (
@@ -18,6 +19,7 @@ from ..protocol.operations.rcs import (
     RcsTemplateQuery,
     rcs_template_body,
 )
+from ..sending.known_templates import KnownTemplates
 from .api import Api
 from .listing import Listing
 
@@ -30,8 +32,9 @@ class RcsTemplates:
     Paths and the body of a creation are documented (guide "RCS templates"), no answer is.
     """
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, known: KnownTemplates) -> None:
         self._api = api
+        self._known = known
 
     def list(self, *, limit: int | None = None, page_size: int = 10) -> Listing[RcsTemplateInfo]:
         """List templates: ``GET /message-server/rcs/templates``; its parameters are those of other lists, a guess here.
@@ -43,11 +46,15 @@ class RcsTemplates:
         Raises:
             ConfigurationError: an argument does not fit. Iterating raises as a `Listing` does.
         """
-        return self._api.pages(LIST_TEMPLATES, RcsTemplateInfo, RcsTemplateQuery(), limit=limit, page_size=page_size)
+        return self._api.pages(
+            LIST_TEMPLATES, RcsTemplateInfo, RcsTemplateQuery(), limit=limit, page_size=page_size, see=self._known.see
+        )
 
     async def get(self, template_id: Id) -> RcsTemplateInfo:
         """Return a template: ``GET /message-server/rcs/templates/{id}``. Raises ``NotFoundError``."""
-        return await self._api.get(GET_TEMPLATE, RcsTemplateInfo, path={"id": template_id})
+        found = await self._api.get(GET_TEMPLATE, RcsTemplateInfo, path={"id": template_id})
+        self._known.see(found)
+        return found
 
     async def create(
         self, name: str, content: RcsTemplateContent, *, description: str, more: Mapping[str, Any] | None = None
@@ -70,7 +77,9 @@ class RcsTemplates:
         """
         body = rcs_template_body(name, description, content)
         made = await self._api.change(CREATE_TEMPLATE, RcsTemplateInfo, body=body, more=more)
-        return made.completed(msgspec.structs.asdict(body))
+        made = made.completed(msgspec.structs.asdict(body))
+        self._known.see(made)
+        return made
 
     async def update(
         self,
@@ -91,8 +100,12 @@ class RcsTemplates:
         """
         body = rcs_template_body(name, description, content)
         made = await self._api.change(UPDATE_TEMPLATE, RcsTemplateInfo, path={"id": template_id}, body=body, more=more)
-        return made.completed(msgspec.structs.asdict(body))
+        made = made.completed({"id": template_id, **msgspec.structs.asdict(body)})
+        self._known.forget(Channel.RCS, template_id)
+        self._known.see(made)
+        return made
 
     async def delete(self, template_id: Id) -> None:
         """Delete a template: ``DELETE /message-server/rcs/templates/{id}``. Raises ``NotFoundError``."""
         await self._api.call(DELETE_TEMPLATE, path={"id": template_id})
+        self._known.forget(Channel.RCS, template_id)

@@ -17,6 +17,7 @@ from ..errors import (
     TemplateTimeout,
     TransportError,
 )
+from ..models.channel import Channel
 from ..models.record import Id
 from ..models.whatsapp import (
     TemplateButton,
@@ -36,6 +37,7 @@ from ..protocol.operations.whatsapp import (
     WhatsAppTemplateChanges,
 )
 from ..protocol.parameters import chosen
+from ..sending.known_templates import KnownTemplates
 from .api import Api
 from .listing import Listing
 
@@ -53,8 +55,9 @@ class WhatsAppTemplates:
     list is shown, by a use case.
     """
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, known: KnownTemplates) -> None:
         self._api = api
+        self._known = known
 
     def list(
         self,
@@ -76,11 +79,15 @@ class WhatsAppTemplates:
             ConfigurationError: an argument does not fit. Iterating raises as a `Listing` does.
         """
         query = TemplateQuery(status=chosen(TemplateStatus, status, "status"), phone_number_id=phone_number_id)
-        return self._api.pages(LIST_TEMPLATES, WhatsAppTemplateInfo, query, limit=limit, page_size=page_size)
+        return self._api.pages(
+            LIST_TEMPLATES, WhatsAppTemplateInfo, query, limit=limit, page_size=page_size, see=self._known.see
+        )
 
     async def get(self, template_id: Id) -> WhatsAppTemplateInfo:
         """Return a template: ``GET /message-server/whatsapp/templates/{id}``. Raises ``NotFoundError``."""
-        return await self._api.get(GET_TEMPLATE, WhatsAppTemplateInfo, path={"id": template_id})
+        found = await self._api.get(GET_TEMPLATE, WhatsAppTemplateInfo, path={"id": template_id})
+        self._known.see(found)
+        return found
 
     async def create(
         self, draft: WhatsAppTemplateDraft, *, phone_number_id: Id, more: Mapping[str, Any] | None = None
@@ -103,7 +110,7 @@ class WhatsAppTemplates:
         """
         query = TemplateCreation(phone_number_id=phone_number_id)
         made = await self._api.change(CREATE_TEMPLATE, WhatsAppTemplateInfo, query=query, body=draft, more=more)
-        return made.completed(
+        made = made.completed(
             {
                 "name": draft.name,
                 "language": draft.lang,
@@ -116,6 +123,8 @@ class WhatsAppTemplates:
                 "buttons": tuple(msgspec.to_builtins(draft.buttons)),
             }
         )
+        self._known.see(made)
+        return made
 
     async def update(
         self,
@@ -155,13 +164,18 @@ class WhatsAppTemplates:
             placeholder_fields=placeholder_fields,
             track_button_links=track_button_links,
         )
-        return await self._api.change(
+        changed = await self._api.change(
             UPDATE_TEMPLATE, WhatsAppTemplateInfo, path={"id": template_id}, body=changes, more=more
         )
+        changed = changed.completed({"id": template_id})
+        self._known.forget(Channel.WHATSAPP, template_id)
+        self._known.see(changed)
+        return changed
 
     async def delete(self, template_id: Id) -> None:
         """Delete a template: ``DELETE /message-server/whatsapp/templates/{id}``. Raises ``NotFoundError``."""
         await self._api.call(DELETE_TEMPLATE, path={"id": template_id})
+        self._known.forget(Channel.WHATSAPP, template_id)
 
     async def wait_until_approved(self, template_id: Id, *, timeout: float = _LONGEST_REVIEW) -> WhatsAppTemplateInfo:
         """Ask for a template until Meta has approved it: at once, after 2 s, then ever less often (5 min).

@@ -153,6 +153,9 @@ class Endpoints:
         request = read_send(channel, call.body)
         if isinstance(request, Problem):
             return problem(request.status, request.message)
+        refusal = self.platform.refusal(request)
+        if refusal is not None:
+            return problem(422, refusal)
 
         def process(hidden: float) -> Reply:
             answer = self._gateway.take(channel, request, call.body, hidden=hidden)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ...clock import Clock
+from ...protocol.operations.messages import RcsBody, WhatsAppBody
 from ..answers import Reply, problem
 from ..gateway import Gateway
 from ..keys import KeyCabinet
+from ..requests import SendRequest
 from .account import Account
 from .api_keys import ApiKeyDesk
 from .contacts import ContactBook
@@ -62,6 +64,12 @@ class Platform:
     def check(self, match: Match, query: Mapping[str, str], body: bytes, content_type: str) -> ResourceRequest | Reply:
         """Check that a request is well-formed; what else is wrong with it is found when it is processed."""
         return read_request(match, query, body, content_type)
+
+    def refusal(self, request: SendRequest) -> str | None:
+        """Say why a send is refused for the template it refers to, if it is."""
+        if isinstance(request, WhatsAppBody):
+            return self.whatsapp.refusal(request)
+        return self.rcs.refusal(request) if isinstance(request, RcsBody) else None
 
     @staticmethod
     def process(match: Match, request: ResourceRequest) -> Reply:

@@ -8,15 +8,19 @@ from typing import Any
 import msgspec
 
 from ...protocol.operations import rcs as operations
+from ...protocol.operations.messages import RcsBody
 from ..answers import Reply, reply
 from .paging import spring_page
 from .request import Handlers, Refused, ResourceRequest, numeric
+from .template_values import mismatch
 
 __all__ = ["RcsTemplateShelf"]
 
 
 class RcsTemplateShelf:
     """The account's RCS templates. No page shows an answer: they have the fields they were created with, and an id.
+
+    A send of a template that is here is checked against it (422, by the FAQ); of templates that are not, any is taken.
 
     Attributes:
         templates: by id, as they are answered.
@@ -35,6 +39,13 @@ class RcsTemplateShelf:
             operations.UPDATE_TEMPLATE: self._update,
             operations.DELETE_TEMPLATE: self._delete,
         }
+
+    def refusal(self, request: RcsBody) -> str | None:
+        """Say why a send of a template is refused: its values do not fit. Unknown templates pass."""
+        template = self.templates.get(request.template_id or 0)
+        if template is None:
+            return None
+        return mismatch(template["body"], request.placeholders, has_fallback=bool(request.fallback_sms))
 
     def _list(self, request: ResourceRequest) -> Reply:
         return spring_page(list(self.templates.values()), request.query.page, request.query.limit)

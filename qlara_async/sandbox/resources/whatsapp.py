@@ -12,9 +12,11 @@ from ...clock import Clock
 from ...errors import ConfigurationError
 from ...models.whatsapp import TemplateStatus, WhatsAppTemplateDraft
 from ...protocol.operations import whatsapp as operations
+from ...protocol.operations.messages import WhatsAppBody
 from ..answers import Reply, reply
 from .paging import page_of
 from .request import Handlers, Refused, ResourceRequest, numeric
+from .template_values import mismatch
 
 __all__ = ["WhatsAppAccount"]
 
@@ -24,6 +26,7 @@ _NAMED = re.compile(r"\{(\w+)\}")
 class WhatsAppAccount:
     """The account's templates and numbers.
 
+    A send of a template that is here is checked against it (422, by the FAQ); of templates that are not, any is taken.
     A template is approved `review_seconds` after it was created or changed, unless `review` decided otherwise. Answers
     are a use case's where one shows them; a single template has the fields it was created with (a guess).
 
@@ -59,6 +62,30 @@ class WhatsAppAccount:
             raise ConfigurationError("the sandbox has no such template")
         self._due.pop(int(template_id), None)
         self.templates[int(template_id)]["status"] = TemplateStatus(status)
+
+    def refusal(self, request: WhatsAppBody) -> str | None:
+        """Say why a send of a template is refused: not approved, or with other values. Unknown templates pass."""
+        if request.template is None:
+            return None
+        asked = request.template
+        named = (asked.get("name"), asked.get("language"), request.phone_number_id)
+        for template in map(self._reviewed, list(self.templates)):
+            if (
+                named == (template["name"], template["lang"], template["phoneNumberId"])
+                or asked.get("id") == template["id"]
+            ):
+                return self._misfit(template, request)
+        return None
+
+    @staticmethod
+    def _misfit(template: dict[str, Any], request: WhatsAppBody) -> str | None:
+        if template["status"] != TemplateStatus.APPROVED:
+            return "Field `template` is a template that is not approved"
+        if "parameters" in (request.template or {}):
+            return None
+        texts = [template.get(name) for name in ("headerText", "body", "footer", "buttons")]
+        has_fallback = bool(request.fallback_rcs or request.fallback_sms)
+        return mismatch(texts, request.placeholders, has_fallback=has_fallback)
 
     # --- templates ---
 
