@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ._version import __version__
 from .client import QlaraClient
 from .limiter import Limiter
-from .models.answers import Answer, CallbackRegistration, ChannelResult, MessageStatus, Receipt
+from .models.answers import Answer, CallbackRegistration, CallbackTest, ChannelResult, MessageStatus, Receipt
 from .models.channel import Channel, DeliveryStatus
 from .models.message import FallbackRcs, FallbackSms, Message, Rcs, RcsContent, Sms, WhatsApp, WhatsAppTemplate
 from .models.options import Priority, RateLimit, RetryPolicy, Timeouts
@@ -74,6 +74,7 @@ __all__ = [
     "BulkJob",
     "BulkSummary",
     "CallbackRegistration",
+    "CallbackTest",
     "ChainResult",
     "Channel",
     "ChannelResult",

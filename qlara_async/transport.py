@@ -29,7 +29,7 @@ from .errors import (
     WrongEventLoopError,
 )
 from .models.options import Timeouts
-from .protocol.requests import Request, check_base_url
+from .protocol.requests import Request, check_base_url, check_callback_url
 from .protocol.responses import Response
 from .read_deadlines import ReadDeadlines
 
@@ -317,12 +317,7 @@ class Transport:
         resolver = None if self._proxy is not None else PublicResolver(self._resolver, loopback=loopback)
         try:
             async with (
-                aiohttp.ClientSession(
-                    connector=aiohttp.TCPConnector(resolver=resolver),
-                    cookie_jar=aiohttp.DummyCookieJar(),
-                    headers={"User-Agent": self._headers["User-Agent"]},
-                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect, sock_read=timeouts.read),
-                ) as session,
+                self._session_elsewhere(timeouts, resolver) as session,
                 session.get(url, allow_redirects=False, proxy=self._proxy, ssl=self._ssl) as answer,
             ):
                 if not 200 <= answer.status < 300:
@@ -331,9 +326,40 @@ class Transport:
                 return
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             caught = error
-        if isinstance(caught, TimeoutError):
-            raise RequestTimeout("the download link's host did not answer in time", phase="read", sent="maybe")
-        raise ConnectionFailed(_what_failed(caught, "the download link's host"), sent="maybe")
+        raise _failure_elsewhere(caught, "the download link's host")
+
+    async def deliver(self, url: str, body: bytes, timeouts: Timeouts) -> int:
+        """Post JSON to a callback URL, which is not the gateway's: without credentials or redirects, once.
+
+        Returns:
+            The HTTP status; what else is answered is not read.
+
+        Raises:
+            ConfigurationError: the URL is not HTTPS (plain HTTP is taken on loopback only).
+            ConnectionFailed, RequestTimeout, ClientClosedError: as for `exchange`. Their texts do not show the URL.
+        """
+        check_callback_url(url)
+        self.open()
+        payload = aiohttp.BytesPayload(body, content_type="application/json")
+        try:
+            async with (
+                asyncio.timeout(timeouts.connect + timeouts.read),
+                self._session_elsewhere(timeouts) as session,
+                session.post(url, data=payload, allow_redirects=False, proxy=self._proxy, ssl=self._ssl) as answer,
+            ):
+                return answer.status
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            caught = error
+        raise _failure_elsewhere(caught, "the callback URL's host")
+
+    def _session_elsewhere(self, timeouts: Timeouts, resolver: AbstractResolver | None = None) -> aiohttp.ClientSession:
+        """Make a session for a host that is not the gateway's: nothing of ours goes along."""
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(resolver=resolver),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": self._headers["User-Agent"]},
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect, sock_read=timeouts.read),
+        )
 
     def _url(self, request: Request) -> URL:
         if request.message_id is None:
@@ -398,6 +424,12 @@ def _sent(error: BaseException, request: Request, tracker: aiohttp.UploadTracker
     if request.body and len(request.body) < _SINGLE_WRITE and tracker.bytes_written == 0:
         return "no"
     return "maybe"
+
+
+def _failure_elsewhere(error: BaseException, host: str) -> TransportError:
+    if isinstance(error, TimeoutError):
+        return RequestTimeout(f"{host} did not answer in time", phase="read", sent="maybe")
+    return ConnectionFailed(_what_failed(error, host), sent="maybe")
 
 
 def _what_failed(error: BaseException, host: str) -> str:

@@ -8,7 +8,9 @@ import msgspec
 
 from .channel import Channel, DeliveryStatus
 
-__all__ = ["Answer", "CallbackRegistration", "ChannelResult", "MessageStatus", "Receipt"]
+__all__ = ["Answer", "CallbackRegistration", "CallbackTest", "ChannelResult", "MessageStatus", "Receipt"]
+
+_DEADLINE = 5.0
 
 
 class ChannelResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -107,6 +109,25 @@ class CallbackRegistration(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"CallbackRegistration(id={self.id!r}, status={self.status!r})"
+
+
+class CallbackTest(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a test event.
+
+    Attributes:
+        message_id: the one the event was about, by which your handler knows it.
+        status: the HTTP status your receiver answered.
+        elapsed: seconds until it did.
+    """
+
+    message_id: str
+    status: int
+    elapsed: float
+
+    @property
+    def acknowledged(self) -> bool:
+        """Whether the gateway would take it for delivered: any 2xx, within 5 seconds (the strictest of the pages)."""
+        return 200 <= self.status < 300 and self.elapsed <= _DEADLINE
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,6 +27,7 @@ __all__ = [
     "Request",
     "callback_request",
     "check_base_url",
+    "check_callback_url",
     "raw_request",
     "send_request",
     "status_request",
@@ -150,7 +151,7 @@ def callback_request(method: Literal["GET", "POST", "PUT", "DELETE"], callback_u
     """
     body = None
     if callback_url is not None:
-        _check_secure(callback_url, "the callback URL")
+        check_callback_url(callback_url)
         body = msgspec.json.encode({"callbackUrl": callback_url})
     return Request(method=method, path=CALLBACK_PATH, body=body, repeatable=method != "POST")
 
@@ -203,6 +204,11 @@ def check_base_url(base_url: str) -> str:
     if parts.query or parts.fragment or parts.username is not None:
         raise ConfigurationError("base_url must have no user name, query or fragment; it ends in /api")
     return base_url.rstrip("/")
+
+
+def check_callback_url(url: str) -> None:
+    """Raise ``ConfigurationError`` if a callback URL is not HTTPS (plain HTTP is taken on loopback only)."""
+    _check_secure(url, "the callback URL")
 
 
 def _check_secure(url: str, what: str) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from ..errors import ConflictError, NotFoundError
-from ..models.answers import CallbackRegistration
+from uuid import uuid4
+
+from ..errors import ConfigurationError, ConflictError, NotFoundError
+from ..models.answers import CallbackRegistration, CallbackTest
+from ..models.channel import Channel
+from ..protocol.parameters import chosen
 from ..protocol.requests import callback_request
 from ..protocol.responses import registration_of
+from ..protocol.trial_events import TrialEvent, trial_event
 from .api import Api
 
 __all__ = ["Webhooks"]
@@ -51,3 +56,44 @@ class Webhooks:
     async def revoke(self) -> None:
         """Remove the registered callback (DELETE). Raises ``NotFoundError`` if there is none."""
         await self._caller.call(callback_request("DELETE"), self._options)
+
+    async def test(
+        self,
+        callback_url: str | None = None,
+        *,
+        event: TrialEvent = "DELIVERY",
+        channel: Channel | str = Channel.SMS,
+    ) -> CallbackTest:
+        """Post a test event to the registered callback URL, from here: the API has no operation for it.
+
+        It shows that the URL leads to a receiver that takes what the gateway posts, as seen from this machine; whether
+        the gateway reaches it is another matter. The event is in a documented shape, about a message that does not
+        exist (``test-…``), a new one each time; it runs your handlers like any other. Neither the client's key nor
+        anything else of ours goes along, and redirects are not followed: a receiver that wants a signature, or knows
+        its callers by address, refuses it.
+
+        Args:
+            callback_url: another URL than the registered one, for instance before you register it.
+            event: ``DELIVERY`` (delivered), ``READ`` (RCS and WhatsApp), or ``INBOUND``, from and to a number that
+                nobody has: mind what your handlers answer.
+            channel: of the event.
+
+        Returns:
+            What your receiver answered, whatever that is.
+
+        Raises:
+            ConfigurationError: no callback is registered, the URL is not HTTPS, or there is no such event.
+            ConnectionFailed, RequestTimeout: the receiver did not answer.
+        """
+        message_id, clock = f"test-{uuid4()}", self._caller.clock
+        body = trial_event(event, chosen(Channel, channel, "channel") or Channel.SMS, message_id, clock.time())
+        url = await self._registered() if callback_url is None else callback_url
+        began = clock.monotonic()
+        status = await self._caller.transport.deliver(url, body, self._options.timeouts)
+        return CallbackTest(message_id=message_id, status=status, elapsed=clock.monotonic() - began)
+
+    async def _registered(self) -> str:
+        registered = await self.get()
+        if registered is None:
+            raise ConfigurationError("no callback URL is registered: register one, or give one to test")
+        return registered.callback_url
