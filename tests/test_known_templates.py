@@ -280,6 +280,16 @@ class TestClient:
         await templates.delete(made.id)
         await account.rcs.send(destination=NUMBER, agent_id=1, template_id=int(made.id), placeholders={"nome": "Anna"})
 
+    async def test_a_change_whose_answer_says_nothing_leaves_nothing_known(
+        self, qlara: QlaraClient, gateway: WireGateway
+    ) -> None:
+        gateway.script = [answer(200, b'{"id": 42, "body": "Ciao {nome}"}'), answer(200, b"")]
+        await qlara.whatsapp.templates.get(42)
+        with pytest.raises(InvalidMessageError):
+            await qlara.send(message())
+        await qlara.whatsapp.templates.update(42, body="Ciao")
+        await qlara.send(message())
+
     async def test_a_replacement_whose_answer_says_nothing_is_known_by_what_was_sent(
         self, qlara: QlaraClient, gateway: WireGateway
     ) -> None:

@@ -11,11 +11,10 @@ from ..errors import InvalidMessageError, NotSentError, TemplateNotApprovedError
 from ..models.channel import Channel
 from ..models.message import FallbackRcs, FallbackSms, Message, Rcs, RcsContent, WhatsApp, WhatsAppTemplate
 from ..models.text import placeholder_names, strings
-from ..models.variables import Variables
-from ..protocol.template_rules import check_values, still_known
 
 if TYPE_CHECKING:
     from ..models.rcs import RcsTemplateInfo
+    from ..models.variables import Variables
     from ..models.whatsapp import WhatsAppTemplateInfo
 
 __all__ = ["KnownTemplates"]
@@ -60,6 +59,8 @@ class KnownTemplates:
 
     def see(self, template: WhatsAppTemplateInfo | RcsTemplateInfo) -> None:
         """Take note of a template."""
+        from ..protocol.template_rules import still_known  # noqa: PLC0415 — for those who have templates
+
         language = getattr(template, "language", None)
         name = (template.name, language.casefold()) if template.name and language else None
         if not template.id and name is None:
@@ -118,6 +119,8 @@ class KnownTemplates:
         return self._named.get((template.name, template.language.casefold()), set())
 
     def _failure(self, known: _Known, message: Message) -> NotSentError | InvalidMessageError | None:
+        from ..protocol.template_rules import check_values  # noqa: PLC0415
+
         if known.status in _UNUSABLE and self._clock.monotonic() - known.seen_at < self._believe_for:
             text = f"not sent: the template {_UNUSABLE[known.status]}, when last seen"
             return TemplateNotApprovedError(text, message_id=message.message_id)
