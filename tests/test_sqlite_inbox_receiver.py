@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from aiohttp import web
 from qlara_async.errors import ConfigurationError
 from qlara_async.models.events import Delivery, Event, Inbound
 from qlara_async.webhooks import Context, MemoryInbox, OrderBy, SqliteInbox, UrlToken, WebhookReceiver
+from qlara_async.webhooks.inbox import Row, Verdict
 
 pytestmark = pytest.mark.anyio
 
@@ -59,6 +61,22 @@ def body(number: int, event_type: str = "DELIVERY", source: str = "+391") -> byt
 async def post(receiver: WebhookReceiver, number: int = 1, event_type: str = "DELIVERY", source: str = "+391") -> int:
     answer = await receiver.ingest("POST", f"/{TOKEN}", {}, body(number, event_type, source))
     return answer.status
+
+
+def request(number: int) -> bytes:
+    content = body(number)
+    head = (
+        f"POST /qlara/{TOKEN} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(content)}"
+    )
+    return f"{head}\r\n\r\n".encode() + content
+
+
+def rows(path: Path, sql: str) -> list[Any]:
+    db = sqlite3.connect(path)
+    try:
+        return db.execute(sql).fetchall()
+    finally:
+        db.close()
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -174,10 +192,10 @@ async def test_order_by_is_checked(inbox: MemoryInbox | SqliteInbox) -> None:
 class Service:
     """The receiver on a port."""
 
-    def __init__(self, receiver: WebhookReceiver) -> None:
+    def __init__(self, receiver: WebhookReceiver, *, handler_cancellation: bool = True) -> None:
         app = web.Application()
         app.add_subapp("/qlara", receiver.app())
-        self.runner = web.AppRunner(app, handler_cancellation=True)
+        self.runner = web.AppRunner(app, handler_cancellation=handler_cancellation)
         self.port = 0
 
     async def __aenter__(self) -> Service:
@@ -188,6 +206,14 @@ class Service:
 
     async def __aexit__(self, *exc: object) -> None:
         await self.runner.cleanup()
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    @property
+    def connections(self) -> int:
+        assert self.runner.server is not None
+        return sum(connection.transport is not None for connection in self.runner.server.connections)
 
     async def get(self, path: str, method: str = "GET") -> tuple[int, str]:
         async with (
@@ -244,13 +270,8 @@ async def test_g7_a_client_that_hangs_up_mid_commit_undoes_and_doubles_nothing(
 
     async with Service(receiver) as service:
         for turns in range(40):
-            _, writer = await asyncio.open_connection("127.0.0.1", service.port)
-            content = body(turns)
-            writer.write(
-                f"POST /qlara/{TOKEN} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-                f"Content-Length: {len(content)}\r\n\r\n".encode()
-                + content
-            )
+            _, writer = await service.connect()
+            writer.write(request(turns))
             for _ in range(turns):
                 await asyncio.sleep(0)
             writer.transport.abort()
@@ -258,3 +279,63 @@ async def test_g7_a_client_that_hangs_up_mid_commit_undoes_and_doubles_nothing(
             assert await post(receiver, number) == 200
         await receiver.idle()
     assert sorted(map(str, handled)) == sorted(f"m{number}" for number in range(40))
+
+
+class HeldInbox(SqliteInbox):
+    """Its thread stops at a statement until it is let go on; the first one of a commit, or the last."""
+
+    def __init__(self, path: Path, statement: str) -> None:
+        super().__init__(path)
+        self.statement = statement
+        self.puts = 0
+        self.held, self.go_on = threading.Event(), threading.Event()
+
+    async def hold(self) -> None:
+        assert self._writer is not None
+        await self._writer.call(lambda store: store.db.set_trace_callback(self._stop))
+
+    def _stop(self, statement: str) -> None:
+        if statement == self.statement:
+            self.held.set()
+            self.go_on.wait()
+
+    async def put(self, rows: Sequence[Row]) -> Sequence[Verdict]:
+        self.puts += 1
+        return await super().put(rows)
+
+
+@pytest.mark.parametrize("handler_cancellation", [False, True])
+@pytest.mark.parametrize("statement", ["BEGIN IMMEDIATE", "COMMIT"])
+async def test_g6_g7_what_clients_that_hang_up_mid_commit_have_sent_is_handled_once_without_coming_again(
+    path: Path, receivers: Receivers, statement: str, handler_cancellation: bool
+) -> None:
+    inbox = HeldInbox(path, statement)
+    receiver = receivers(inbox)
+    handled: list[str | None] = []
+
+    @receiver.on_delivery()
+    async def handler(event: Delivery) -> None:
+        handled.append(event.message_id)
+
+    async with Service(receiver, handler_cancellation=handler_cancellation) as service:
+        assert await post(receiver, 0) == 200
+        await receiver.idle()
+        await inbox.hold()
+        lines = [await service.connect() for _ in range(6)]
+        try:
+            for number, (_, writer) in enumerate(lines, 1):
+                writer.write(request(number))
+                await until(lambda: inbox.puts > number)  # noqa: B023
+            await until(inbox.held.is_set)
+            for _, writer in lines[::2]:
+                writer.transport.abort()
+            await until(lambda: service.connections == 3)
+        finally:
+            inbox.go_on.set()
+        for reader, writer in lines[1::2]:
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+            writer.close()
+        await receiver.idle()
+    assert sorted(map(str, handled)) == [f"m{number}" for number in range(7)]
+    assert receiver.stats().received == 7
+    assert rows(path, "SELECT count(*), count(DISTINCT key) FROM events") == [(7, 7)]
