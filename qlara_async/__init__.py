@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     )
     from .resources.listing import Listing, Page
     from .sending.known_templates import KnownTemplates
-    from .tracking import DeliveryTracker, StatusChange
+    from .tracking import DeliveryTracker, InboundRepair, StatusChange
     from .transfers.download import SavedFile
 
 __all__ = [
@@ -96,6 +96,7 @@ __all__ = [
     "FallbackSms",
     "Gate",
     "HistoryEntry",
+    "InboundRepair",
     "InboxMessage",
     "InvalidRow",
     "Journal",
@@ -171,8 +172,9 @@ _LAZY = {
     "Export": "qlara_async.models.exports",
     "FallbackChain": "qlara_async.chains",
     "FallbackChains": "qlara_async.chains",
-    "InboxMessage": "qlara_async.models.inbox",
     "HistoryEntry": "qlara_async.models.exports",
+    "InboundRepair": "qlara_async.tracking",
+    "InboxMessage": "qlara_async.models.inbox",
     "InvalidRow": "qlara_async.bulk.estimate",
     "Journal": "qlara_async.bulk.journal",
     "LegacyReceipt": "qlara_async.models.legacy",

@@ -25,7 +25,7 @@ from ..models.channel import Channel, DeliveryStatus, parse_channel
 from ..models.events import Delivery, Event, Inbound, Media, Read, UnknownEvent
 from .nesting import nests_too_deeply
 
-__all__ = ["MAX_EVENTS", "BodyKind", "body_kind", "decode_again", "decode_callbacks"]
+__all__ = ["MAX_EVENTS", "BodyKind", "body_kind", "decode_again", "decode_callbacks", "inbound_of"]
 
 BodyKind: TypeAlias = Literal["json", "form"]
 
@@ -150,6 +150,11 @@ def decode_again(event: UnknownEvent) -> list[Event]:
         form = _decode_form(event.raw, event.received_at)
         events = events if isinstance(form, UnknownEvent) else [form]
     return [msgspec.structs.replace(one, trust=event.trust) for one in events]
+
+
+def inbound_of(fields: Mapping[str, Any], raw: bytes, received_at: datetime) -> Inbound:
+    """Read the fields of an inbound message that no callback brought, by the same names."""
+    return _inbound(_read_fields(fields), raw, received_at)
 
 
 def _decode_loosely(body: bytes, received_at: datetime) -> list[Event]:
@@ -320,7 +325,7 @@ def _read(callback: _Callback, raw: bytes, received_at: datetime) -> Event:
     )
 
 
-def _inbound(callback: _Callback, raw: bytes, received_at: datetime) -> Event:
+def _inbound(callback: _Callback, raw: bytes, received_at: datetime) -> Inbound:
     content = callback.content or _Content()
     media = _media(callback, content)
     caption = media.caption if media else None

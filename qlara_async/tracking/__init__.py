@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .inbound_repair import InboundRepair, InboundReport
 from .record import StatusChange, Target
 from .tracker import DeliveryTracker
 from .watch import Watch
 
-__all__ = ["DeliveryTracker", "StatusChange", "Target", "Watch"]
+__all__ = ["DeliveryTracker", "InboundRepair", "InboundReport", "StatusChange", "Target", "Watch"]
