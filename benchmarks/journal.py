@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from qlara_async import Channel, Receipt
 from qlara_async.bulk.journal import JournalWriter
-from qlara_async.bulk.outcome import OutcomeState
 from qlara_async.models.answers import ChannelResult
+from qlara_async.protocol.outcomes import OutcomeState
 
 BUDGET_CPU = 25.0
 

@@ -16,6 +16,7 @@ from .models.message import FallbackRcs, FallbackSms, Message, Rcs, RcsContent, 
 from .models.options import Priority, RateLimit, RetryPolicy, Timeouts
 from .models.telemetry import (
     ClientEvent,
+    CreditLow,
     KeyRotated,
     LimiterPaused,
     LimiterWaited,
@@ -24,13 +25,15 @@ from .models.telemetry import (
     RetryScheduled,
 )
 from .models.text import Segments
+from .protocol.outcomes import OutcomeState
 from .sending.gates import Gate
+from .sending.usage import Usage
 
 if TYPE_CHECKING:
     from .bulk.estimate import Estimate, InvalidRow
     from .bulk.job import BulkJob
     from .bulk.journal import Journal
-    from .bulk.outcome import BulkSummary, Outcome, OutcomeState
+    from .bulk.outcome import BulkSummary, Outcome
     from .chains import ChainResult, FallbackChain, FallbackChains
     from .consent import SuppressionList, erase_number
     from .conversations import Conversations
@@ -62,6 +65,7 @@ if TYPE_CHECKING:
         WhatsAppTemplateDraft,
         WhatsAppTemplateInfo,
     )
+    from .resources.credit_watch import CreditWatch
     from .resources.listing import Listing, Page
     from .sending.known_templates import KnownTemplates
     from .tracking import DeliveryTracker, InboundRepair, StatusChange
@@ -85,6 +89,8 @@ __all__ = [
     "Conversation",
     "Conversations",
     "Credit",
+    "CreditLow",
+    "CreditWatch",
     "DeliveryStatus",
     "DeliveryTracker",
     "DownloadLink",
@@ -144,6 +150,7 @@ __all__ = [
     "TemplateCategory",
     "TemplateStatus",
     "Timeouts",
+    "Usage",
     "WhatsApp",
     "WhatsAppPhoneNumber",
     "WhatsAppTemplate",
@@ -166,6 +173,7 @@ _LAZY = {
     "Conversation": "qlara_async.models.inbox",
     "Conversations": "qlara_async.conversations",
     "Credit": "qlara_async.models.account",
+    "CreditWatch": "qlara_async.resources.credit_watch",
     "DeliveryTracker": "qlara_async.tracking",
     "DownloadLink": "qlara_async.models.exports",
     "Estimate": "qlara_async.bulk.estimate",
@@ -183,7 +191,6 @@ _LAZY = {
     "Listing": "qlara_async.resources.listing",
     "MediaFile": "qlara_async.models.media",
     "Outcome": "qlara_async.bulk.outcome",
-    "OutcomeState": "qlara_async.bulk.outcome",
     "Page": "qlara_async.resources.listing",
     "RcsCard": "qlara_async.models.rcs",
     "RcsCardContent": "qlara_async.models.rcs",

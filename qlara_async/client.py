@@ -33,16 +33,18 @@ from .sending.keys import KeyRing, all_credentials, limiters_for
 from .sending.known_templates import KnownTemplates
 from .sending.lookups import Lookups
 from .sending.sends import ReceiptListener, Sender
-from .sending.test_mode import AllowedDestinations
+from .sending.test_mode import AllowedDestinations, described
+from .sending.usage import Usage
 from .transport import Credentials, Transport
 
 if TYPE_CHECKING:
-    from .bulk.estimate import Estimate, Price
+    from .bulk.estimate import Estimate
     from .bulk.job import BulkJob
     from .bulk.journalled import JournalledDelivery
     from .bulk.outcome import OnUnknown, SmsRoute
     from .consent import SuppressionList
     from .conversations import Conversations, OutsideWindow
+    from .protocol.prices import Price
     from .sending.batches import BatchingSender
 
 __all__ = ["DEFAULT_BASE_URL", "QlaraClient"]
@@ -162,7 +164,7 @@ class QlaraClient(Catalogue):
             )
         )
         if simulation or allowed is not None:
-            client_logger.warning("this client is in test mode: %s", _test_mode(simulation, allowed is not None))
+            client_logger.warning("this client is in test mode: %s", described(simulation, allowed is not None))
 
     def _use(self, options: CallOptions) -> None:
         self._options = options
@@ -220,6 +222,11 @@ class QlaraClient(Catalogue):
     def limiter(self) -> Limiter:
         """The limiter of the key in use: live `set_rate`, `pause_until`, and to share with another client."""
         return self._caller.limiter
+
+    @property
+    def usage(self) -> Usage:
+        """What this client and its views have sent, and waited for, since it was made."""
+        return self._caller.usage
 
     def rotate_key(self, api_key: str, *, limiter: Limiter | None = None) -> None:
         """Use another key from now on, without a gap: requests that wait move on to it, those on the wire finish.
@@ -433,9 +440,3 @@ def _with_outside_window(gates: tuple[Gate, ...], outside: OutsideWindow) -> tup
     if not any(isinstance(gate, WindowGate) for gate in gates):
         raise ConfigurationError("outside_window needs a client with conversations=, which knows who wrote when")
     return tuple(gate.with_outside(outside) if isinstance(gate, WindowGate) else gate for gate in gates)
-
-
-def _test_mode(simulation: bool, only_some: bool) -> str:
-    dry = "every message is a dry run (simulation)" if simulation else ""
-    few = "only those in only_destinations are sent to" if only_some else ""
-    return " and ".join(filter(None, (dry, few)))

@@ -26,7 +26,6 @@ import pytest
 from qlara_async import Channel, Receipt, Sms
 from qlara_async.bulk.journal import Entry, Journal, JournalWriter, RowState
 from qlara_async.bulk.journal.lock import JournalLock
-from qlara_async.bulk.outcome import OutcomeState
 from qlara_async.bulk.rows import message_from_row
 from qlara_async.errors import (
     ClientStateError,
@@ -44,6 +43,7 @@ from qlara_async.errors import (
     UnprocessableError,
 )
 from qlara_async.models.answers import ChannelResult
+from qlara_async.protocol.outcomes import OutcomeState
 from qlara_async.testing.clock import VirtualClock
 
 pytestmark = pytest.mark.anyio

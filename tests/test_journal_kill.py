@@ -20,8 +20,8 @@ import pytest
 
 from qlara_async import Channel
 from qlara_async.bulk.journal import Journal, JournalWriter, RowState
-from qlara_async.bulk.outcome import OutcomeState
 from qlara_async.errors import JournalLockedError
+from qlara_async.protocol.outcomes import OutcomeState
 
 pytestmark = pytest.mark.anyio
 

@@ -12,8 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from qlara_async import Channel
 from qlara_async.bulk.journal import Journal, JournalWriter
-from qlara_async.bulk.outcome import OutcomeState
 from qlara_async.errors import InvalidMessageError, JournalError
+from qlara_async.protocol.outcomes import OutcomeState
 
 INDEXES = st.integers(0, 12)
 ENDS = st.sampled_from([state for state in OutcomeState if state is not OutcomeState.INVALID])

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Iterable, Sequence
 from decimal import Decimal
-from typing import TypeAlias
 
 import msgspec
 
@@ -14,15 +13,13 @@ from ..errors import ConfigurationError, InvalidMessageError, NotSentError
 from ..models.channel import Channel
 from ..models.message import Message, Sms
 from ..models.options import Priority
+from ..protocol.prices import Price, cost_of, prices_of
 from ..protocol.windows import GrantWindows
 from ..sending.gates import Gate
 from .rows import read_row
 from .source import Source
 
-__all__ = ["Estimate", "InvalidRow", "Price", "estimate"]
-
-Price: TypeAlias = Decimal | int | float | str | Mapping[str, Decimal | int | float | str]
-"""Of one SMS part, or of one message on another channel; or one for each channel, by its name."""
+__all__ = ["Estimate", "InvalidRow", "estimate"]
 
 _SHOWN = 100
 _TURN = 500  # rows between two turns of the event loop
@@ -96,9 +93,7 @@ class _Tally:
         self.parts += parts
         self.by_channel[message.channel] += 1
         if self._prices is not None:
-            if message.channel not in self._prices:
-                raise ConfigurationError(f"there are {message.channel.value} messages and no price of them")
-            self._price += parts * self._prices[message.channel]
+            self._price += cost_of({message.channel: parts}, self._prices)
 
     def _request(self) -> None:
         self.requests += 1
@@ -131,7 +126,7 @@ async def estimate(
     """Draw the whole source and count it. `windows`, of an idle limiter, are used up."""
     if batch is not None and (type(batch) is not int or batch < 1):
         raise ConfigurationError("batch counts messages: a whole number from 1")
-    tally = _Tally(_prices(price), windows, batch or 1)
+    tally = _Tally(None if price is None else prices_of(price), windows, batch or 1)
     rows = Source(source)
     try:
         while True:
@@ -161,24 +156,3 @@ async def _count_next(rows: Source, tally: _Tally, gates: Sequence[Gate]) -> Non
         tally.refuse(row.index, error)
         return
     tally.count(message)
-
-
-def _prices(given: Price | None) -> dict[Channel, Decimal] | None:
-    if given is None:
-        return None
-    try:
-        if isinstance(given, Mapping):
-            prices = {Channel(channel.upper()): _decimal(price) for channel, price in given.items()}
-        else:
-            prices = dict.fromkeys(Channel, _decimal(given))
-    except (ValueError, ArithmeticError, AttributeError, TypeError):
-        raise ConfigurationError("a price is a number that is not negative, or one for each channel") from None
-    return prices
-
-
-def _decimal(price: Decimal | float | str) -> Decimal:
-    # By its shortest spelling: 0.07 is meant as 0.07, not as the nearest binary fraction.
-    exact = Decimal(str(price))
-    if not exact.is_finite() or exact < 0:
-        raise ValueError
-    return exact

@@ -13,7 +13,8 @@ from ..errors import AuthenticationError, ClientStateError, ConfigurationError, 
 from ..models.answers import Receipt
 from ..models.message import Message
 from ..protocol.batches import check_batchable
-from .outcome import BulkSummary, Outcome, OutcomeState, state_of
+from ..protocol.outcomes import OutcomeState, state_of
+from .outcome import BulkSummary, Outcome
 from .rows import Row, read_row
 from .source import Source
 

@@ -11,12 +11,13 @@ from ..models.answers import Receipt
 from ..models.channel import Channel
 from ..models.message import Message, fix_message_id
 from ..protocol.absence import Presence
+from ..protocol.outcomes import OutcomeState, state_of
 from ..sending.calls import CallOptions, Pursuit
 from ..sending.gates import admit, simulated
 from ..sending.lookups import Finding, Lookups
 from ..sending.sends import Sender
 from .journal import Entry, JournalWriter, RowState
-from .outcome import OnUnknown, Outcome, OutcomeState, state_of
+from .outcome import OnUnknown, Outcome
 from .rows import Row
 
 __all__ = ["JournalledDelivery"]

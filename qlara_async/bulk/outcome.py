@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Literal, TypeAlias
 
 import msgspec
 
-from ..errors import (
-    ApiError,
-    AuthenticationError,
-    DeliveryUnknownError,
-    InvalidMessageError,
-    MessageRejectedError,
-    NotSentError,
-    PermissionDeniedError,
-    QlaraError,
-    RateLimitError,
-)
+from ..errors import NotSentError, QlaraError
 from ..models.answers import Receipt
 from ..models.message import Message
+from ..protocol.outcomes import OutcomeState
 from .rows import Row
 
-__all__ = ["BulkSummary", "OnUnknown", "Outcome", "OutcomeState", "SmsRoute", "state_of"]
+__all__ = ["BulkSummary", "OnUnknown", "Outcome", "SmsRoute"]
 
 OnUnknown: TypeAlias = Literal["keep", "resend"]
 """What a rerun does with messages that stay unknown after another look-up."""
@@ -30,41 +20,6 @@ OnUnknown: TypeAlias = Literal["keep", "resend"]
 
 SmsRoute: TypeAlias = Literal["universal", "legacy"]
 """How a bulk job sends its SMS: one in a request, or many."""
-
-
-class OutcomeState(StrEnum):
-    """How one message ended."""
-
-    ACCEPTED = "accepted"
-    """The gateway took it for sending."""
-    REJECTED = "rejected"
-    """The gateway said no to this message (``accepted: false``, 400, 404, 422 …)."""
-    INVALID = "invalid"
-    """Never sent: the input is wrong."""
-    SKIPPED = "skipped"
-    """Never sent, on purpose: a check before the send refused it (`Outcome.reason`)."""
-    FAILED = "failed"
-    """Provably not accepted, for a reason that is not the message's: no connection, key, rate limit, permissions."""
-    UNKNOWN = "unknown"
-    """It may have been accepted, and was not repeated."""
-
-
-_NOT_THE_MESSAGES_FAULT = (AuthenticationError, PermissionDeniedError, RateLimitError)
-
-
-def state_of(error: QlaraError) -> OutcomeState:
-    """Say in which state a message is whose send ended with `error`."""
-    if isinstance(error, InvalidMessageError):
-        return OutcomeState.INVALID
-    if isinstance(error, NotSentError):
-        return OutcomeState.SKIPPED
-    if isinstance(error, DeliveryUnknownError):
-        return OutcomeState.UNKNOWN
-    if isinstance(error, MessageRejectedError):
-        return OutcomeState.REJECTED
-    if isinstance(error, ApiError) and 400 <= error.status < 500 and not isinstance(error, _NOT_THE_MESSAGES_FAULT):
-        return OutcomeState.REJECTED
-    return OutcomeState.FAILED
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

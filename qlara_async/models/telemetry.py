@@ -1,4 +1,4 @@
-"""What a client tells its ``on_event`` hook: attempts, retries, waits for the limiter, pauses, keys.
+"""What a client tells its ``on_event`` hook: attempts, retries, waits for the limiter, pauses, keys, low credit.
 
 No record holds a key, phone number or text; messages are named by id.
 """
@@ -13,6 +13,7 @@ from .options import Priority
 
 __all__ = [
     "ClientEvent",
+    "CreditLow",
     "KeyRotated",
     "LimiterPaused",
     "LimiterWaited",
@@ -108,4 +109,16 @@ class KeyRotated(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-ClientEvent: TypeAlias = RequestFinished | RetryScheduled | LimiterWaited | LimiterPaused | KeyRotated
+class CreditLow(msgspec.Struct, frozen=True, kw_only=True):
+    """The account's credit fell below the threshold of a `QlaraClient.credit_watch`.
+
+    Attributes:
+        available: what is left to spend.
+        threshold: of the watch.
+    """
+
+    available: float
+    threshold: float
+
+
+ClientEvent: TypeAlias = RequestFinished | RetryScheduled | LimiterWaited | LimiterPaused | KeyRotated | CreditLow

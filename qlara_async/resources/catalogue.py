@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .callbacks import Webhooks
     from .contact_lists import ContactLists
     from .contacts import Contacts
+    from .credit_watch import CreditWatch
     from .exports import Exports
     from .inbox import Inbox
     from .media import Media
@@ -74,6 +75,23 @@ class Catalogue:
     socials: Resource[Socials] = Resource("socials", "Socials")
     subscription: Resource[Subscriptions] = Resource("subscription", "Subscriptions")
     webhooks: Resource[Webhooks] = Resource("callbacks", "Webhooks")
+
+    def credit_watch(self, *, threshold: float, every: float = 300.0) -> CreditWatch:
+        """Watch the account's credit (`subscription.credit`) while a block runs; tell when it falls below a threshold.
+
+        ``async with qlara.credit_watch(threshold=50.0): …``: ``on_event`` is told `CreditLow` then, and a warning is
+        logged.
+
+        Args:
+            threshold: of what is available, in the account's currency.
+            every: seconds between questions, each of which is a request; the first is asked at once.
+
+        Raises:
+            ConfigurationError: a number is out of range.
+        """
+        from .credit_watch import CreditWatch  # noqa: PLC0415 — for those who use it
+
+        return CreditWatch(self._api(), threshold=threshold, every=every)
 
 
 def _api(caller: Caller, options: CallOptions, sender: Sender) -> Api:

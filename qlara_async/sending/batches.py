@@ -70,7 +70,10 @@ class BatchSender(Sender):
         return [self._told(message, ending) for message, ending in zip(messages, endings, strict=True) if ending]
 
     def _told(self, message: Sms, ending: Ending) -> Ending:
-        return ending if isinstance(ending, QlaraError) else self.accepted(message, ending)
+        if isinstance(ending, QlaraError):
+            self._caller.usage.end(ending)
+            return ending
+        return self.accepted(message, ending)
 
     async def _attempt(
         self, options: CallOptions, batch: Sequence[Sms], terms: Terms, pursuit: Pursuit

@@ -27,6 +27,7 @@ from ..protocol.retry import Repeat, backoff_waits, wait_before_repeat
 from ..transport import Credentials, Transport
 from .gates import Gate
 from .keys import Key, KeyRing
+from .usage import Usage
 
 __all__ = ["CallOptions", "Caller", "EventHook", "Exchange", "Pursuit"]
 
@@ -88,6 +89,9 @@ class Caller:
         clock: time and sleep.
         random: from [0, 1), for jitter.
         on_event: told of attempts, retries, waits, pauses and keys; what it raises is logged and goes no further.
+
+    Attributes:
+        usage: counts them.
     """
 
     def __init__(
@@ -101,6 +105,7 @@ class Caller:
     ) -> None:
         self.transport = transport
         self.clock = clock
+        self.usage = Usage()
         self._keys = keys
         self._random = random
         self._on_event = on_event
@@ -142,6 +147,7 @@ class Caller:
                 key, granted = await self._wait_for_grant(request, options, pursuit)
                 self._check_still_wanted(pursuit, options, key, granted, failure)
             pursuit.begin_attempt(granted)
+            self.usage.requests += 1
             try:
                 response = await exchange(request, options.timeouts)
             except TransportError as error:
@@ -229,6 +235,7 @@ class Caller:
             random=self._random(),
         )
         if isinstance(failure, RateLimitError):
+            self.usage.rate_limited += 1
             self._pause(key, max(failure.retry_after or 0.0, wait), "429")
         if repeat is None:
             raise failure
@@ -293,7 +300,8 @@ class Caller:
         )
 
     def tell(self, event: ClientEvent) -> None:
-        """Tell the hook, if there is one."""
+        """Count it, and tell the hook, if there is one."""
+        self.usage.note(event)
         if self._on_event is None:
             return
         try:

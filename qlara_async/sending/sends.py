@@ -97,8 +97,14 @@ class Sender:
 
         Raises like `send`, but for what gates raise.
         """
+        try:
+            return await self._pursue(options, message, Pursuit() if pursuit is None else pursuit)
+        except QlaraError as error:
+            self._caller.usage.end(error)
+            raise
+
+    async def _pursue(self, options: CallOptions, message: Message, pursuit: Pursuit) -> Receipt:
         request = send_request(message)
-        pursuit = Pursuit() if pursuit is None else pursuit
         while True:
             try:
                 response = await self._caller.call(request, options, pursuit)
@@ -114,7 +120,8 @@ class Sender:
                 return self.accepted(message, receipt)
 
     def accepted(self, message: Message, receipt: Receipt) -> Receipt:
-        """Tell the listeners, and return the receipt."""
+        """Count it, tell the listeners, and return the receipt."""
+        self._caller.usage.accept(message, receipt)
         for listener in self._listeners:
             try:
                 listener(message, receipt)

@@ -8,7 +8,7 @@ from ..errors import ConfigurationError, DestinationNotAllowedError
 from ..models.message import Message
 from ..protocol.numbers import normal_number
 
-__all__ = ["AllowedDestinations"]
+__all__ = ["AllowedDestinations", "described"]
 
 
 class AllowedDestinations:
@@ -53,3 +53,10 @@ def _prefix(text: str) -> str:
     if not text.startswith("+") or not text[1:].isascii() or not text[1:].isdigit():
         raise ConfigurationError("a prefix in only_destinations is + and digits before the *")
     return text
+
+
+def described(simulation: bool, only_some: bool) -> str:
+    """Say what a client in test mode does, for its log."""
+    dry = "every message is a dry run (simulation)" if simulation else ""
+    few = "only those in only_destinations are sent to" if only_some else ""
+    return " and ".join(filter(None, (dry, few)))

@@ -14,7 +14,7 @@ from ...errors import ClientStateError, InvalidMessageError, JournalMismatchErro
 from ...models.answers import Receipt
 from ...models.channel import Channel
 from ...models.message import Message
-from ..outcome import OutcomeState
+from ...protocol.outcomes import OutcomeState
 from .committer import Committer
 from .digest import Digests
 from .entry import Entry, RowState, encode_error, encode_receipt
