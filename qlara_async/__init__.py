@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .conversations import Conversations
     from .models.account import ContactQuota, Credit, Subscription
     from .models.api_keys import ApiKey
+    from .models.campaigns import Campaign, CampaignStatus, SendingMode
     from .models.contacts import Contact, ContactList
     from .models.exports import DownloadLink, Export, HistoryEntry
     from .models.inbox import AssignableUser, Conversation, InboxMessage
@@ -79,6 +80,8 @@ __all__ = [
     "BulkSummary",
     "CallbackRegistration",
     "CallbackTest",
+    "Campaign",
+    "CampaignStatus",
     "ChainResult",
     "Channel",
     "ChannelResult",
@@ -141,6 +144,7 @@ __all__ = [
     "RetryScheduled",
     "SavedFile",
     "Segments",
+    "SendingMode",
     "Sms",
     "SocialProfile",
     "StatusChange",
@@ -166,6 +170,8 @@ _LAZY = {
     "ApiKey": "qlara_async.models.api_keys",
     "BulkJob": "qlara_async.bulk.job",
     "BulkSummary": "qlara_async.bulk.outcome",
+    "Campaign": "qlara_async.models.campaigns",
+    "CampaignStatus": "qlara_async.models.campaigns",
     "ChainResult": "qlara_async.chains",
     "Contact": "qlara_async.models.contacts",
     "ContactList": "qlara_async.models.contacts",
@@ -203,6 +209,7 @@ _LAZY = {
     "Record": "qlara_async.models.record",
     "SavedFile": "qlara_async.transfers.download",
     "SocialProfile": "qlara_async.models.socials",
+    "SendingMode": "qlara_async.models.campaigns",
     "StatusChange": "qlara_async.tracking",
     "Subscription": "qlara_async.models.account",
     "SuppressionList": "qlara_async.consent",

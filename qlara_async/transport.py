@@ -29,9 +29,10 @@ from .errors import (
     WrongEventLoopError,
 )
 from .models.options import Timeouts
-from .protocol.requests import Request, check_base_url, check_callback_url
+from .protocol.requests import REPEATABLE, Request, check_base_url, check_callback_url
 from .protocol.responses import Response
 from .read_deadlines import ReadDeadlines
+from .single_attempt import ONCE
 
 if TYPE_CHECKING:
     from .transfers.download import Sink
@@ -196,7 +197,7 @@ class Transport:
         An `upload` goes as its body; a 2xx answer goes into `sink`, and is empty then.
 
         Redirects are not followed. A request that is idempotent by HTTP (GET, PUT, DELETE) aiohttp itself repeats
-        once when a kept connection turns out to be closed.
+        once when its connection breaks, unless it is not ``repeatable``.
 
         Raises:
             ConnectionFailed: the connection could not be opened, or broke.
@@ -255,6 +256,7 @@ class Transport:
             proxy=self._proxy,
             ssl=self._ssl,
             upload_tracker=tracker,
+            middlewares=None if request.repeatable or request.method not in REPEATABLE else ONCE,
         )
         try:
             if body:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .api import Api
     from .api_keys import ApiKeys
     from .callbacks import Webhooks
+    from .campaigns import Campaigns
     from .contact_lists import ContactLists
     from .contacts import Contacts
     from .credit_watch import CreditWatch
@@ -64,6 +65,7 @@ class Catalogue:
         self._api = partial(_api, caller, options, sender)
 
     api_keys: Resource[ApiKeys] = Resource("api_keys", "ApiKeys")
+    campaigns: Resource[Campaigns] = Resource("campaigns", "Campaigns")
     contacts: Resource[Contacts] = Resource("contacts", "Contacts")
     contact_lists: Resource[ContactLists] = Resource("contact_lists", "ContactLists")
     exports: Resource[Exports] = Resource("exports", "Exports")

@@ -7,7 +7,6 @@ from datetime import date
 from functools import partial
 from typing import Any
 
-from ..errors import UndecodableAnswerError
 from ..models.inbox import AssignableUser, Conversation, InboxMessage
 from ..models.record import Id
 from ..protocol.operations.inbox import (
@@ -28,7 +27,6 @@ from ..protocol.operations.inbox import (
 )
 from ..protocol.paging import IdWalk
 from ..protocol.parameters import several
-from ..protocol.records import record_of
 from .api import Api
 from .listing import Listing
 
@@ -125,11 +123,7 @@ class Inbox:
             NotFoundError: there is no such conversation. BadRequestError: the content is wrong.
         """
         self._api.refuse_in_test_mode("a reply")
-        response = await self._api.call(REPLY, body=ReplyBody(chat_id=chat_id, content=content), more=more)
-        try:
-            return record_of(response, InboxMessage)
-        except UndecodableAnswerError:
-            return InboxMessage()  # it is accepted, whatever the answer says of it
+        return await self._api.change(REPLY, InboxMessage, body=ReplyBody(chat_id=chat_id, content=content), more=more)
 
     async def mark_read(self, chat_id: Id) -> None:
         """Mark a conversation as read: ``PATCH …/{chatId}/read``, which may be repeated.

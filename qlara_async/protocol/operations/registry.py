@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import account, api_keys, contacts, exports, inbox, legacy, media, messages, rcs, whatsapp
+from . import account, api_keys, campaigns, contacts, exports, inbox, legacy, media, messages, rcs, whatsapp
 from .operation import Operation
 
 __all__ = ["OPERATIONS"]
@@ -12,6 +12,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *legacy.OPERATIONS,
     *account.OPERATIONS,
     *api_keys.OPERATIONS,
+    *campaigns.OPERATIONS,
     *contacts.OPERATIONS,
     *exports.OPERATIONS,
     *inbox.OPERATIONS,

@@ -131,6 +131,11 @@ class ContactBook:
         self._forget(contacts=set(gone))
         return reply(200, {"deleted": len(gone)})
 
+    def count_on(self, lists: Iterable[int | str]) -> int:
+        """Count who is on any of these lists."""
+        wanted = {str(item) for item in lists}
+        return len({contact for list_id, contact in self.associations.values() if str(list_id) in wanted})
+
     # --- import ---
 
     def _upload(self, request: ResourceRequest) -> Reply:

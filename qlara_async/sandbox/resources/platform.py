@@ -12,6 +12,7 @@ from ..keys import KeyCabinet
 from ..requests import SendRequest
 from .account import Account
 from .api_keys import ApiKeyDesk
+from .campaigns import CampaignOffice
 from .contacts import ContactBook
 from .exports import ExportOffice
 from .history import MessageLog
@@ -31,6 +32,7 @@ class Platform:
     Attributes:
         router: what is served.
         account: plan, quota, credit and social profiles.
+        campaigns: campaigns.
         contacts: contacts, lists and membership.
         exports: exports, and how long they take.
         inbox: conversations.
@@ -42,6 +44,7 @@ class Platform:
     def __init__(self, clock: Clock, gateway: Gateway, keys: KeyCabinet) -> None:
         self.contacts = ContactBook(clock)
         self.account = Account(lambda: gateway.credit, lambda: len(self.contacts.contacts))
+        self.campaigns = CampaignOffice(clock, lambda: gateway.credit, self.contacts.count_on)
         log = MessageLog(clock, gateway)
         self.exports = ExportOffice(clock, self.contacts, log)
         self.inbox = InboxBook(clock)
@@ -51,6 +54,7 @@ class Platform:
         areas = (
             self.account,
             ApiKeyDesk(keys),
+            self.campaigns,
             self.contacts,
             self.exports,
             self.inbox,
