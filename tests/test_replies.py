@@ -180,6 +180,17 @@ async def test_the_number_the_customer_wrote_to_chooses_as_whom(qlara: QlaraClie
     assert [json.loads(seen.body)["phoneNumberId"] for seen in gateway.seen] == [7, 9, 9]
 
 
+async def test_the_id_of_a_whatsapp_number_is_looked_up_once(sandbox: Sandbox, account: QlaraClient) -> None:
+    for event in (inbound("WHATSAPP", destination="390200000007"), inbound("WHATSAPP", destination="+39 02 00000005")):
+        receipt = await Context(event=event, handler="answering", qlara=account).reply("Ciao")
+        assert receipt.channel == "WHATSAPP"
+    assert [message.json()["phoneNumberId"] for message in sandbox.messages] == [7, 5]
+    assert sandbox.requests["platform", 200] == 1
+    stranger = inbound("WHATSAPP", destination="+390299999999")
+    with pytest.raises(ConfigurationError, match="whatsapp"):
+        await Context(event=stranger, handler="answering", qlara=account).reply("Ciao")
+
+
 async def test_as_whom_can_be_said_for_one_answer(qlara: QlaraClient, gateway: WireGateway) -> None:
     await context(inbound(), qlara).reply("Ciao", reply_as=ReplyAs(sms="ACME"))
     await context(inbound("RCS"), qlara).reply("Ciao", reply_as=ReplyAs(rcs={5: OURS}))
@@ -196,7 +207,7 @@ async def test_a_short_number_is_a_sender_too(qlara: QlaraClient, gateway: WireG
     ("event", "error", "word"),
     [
         (inbound("RCS"), ConfigurationError, "rcs"),
-        (inbound("WHATSAPP"), ConfigurationError, "whatsapp"),
+        (inbound("WHATSAPP", destination=None), ConfigurationError, "whatsapp"),
         (inbound(destination=None), ConfigurationError, "sms"),
         (inbound("TELEX"), ConfigurationError, "SMS, RCS and WhatsApp"),
         (inbound(source=None), InvalidMessageError, "destination"),

@@ -1,7 +1,7 @@
 """Answers to inbound messages: on the same channel, from the number that the customer wrote to.
 
 Which endpoint answers is documented by its channel. That the number a customer wrote to may be the sender of an SMS is
-a guess, and so is all that `ReplyAs` leaves to be told: no page says which agent or phone number id a number has.
+a guess. No page says which RCS agent a number has: that is for `ReplyAs` to tell.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ReplyAs(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         sms: the sender, as in `Sms`; the number the customer wrote to, if not given.
         rcs: the ``agent_id``.
-        whatsapp: the ``phone_number_id``.
+        whatsapp: the ``phone_number_id``; looked up in the account's list of numbers, if not given.
 
     Raises:
         ConfigurationError: an id is no whole number from 1, or a number or sender is none.
@@ -82,7 +82,9 @@ def answer_to(event: Inbound, text: str, reply_as: ReplyAs, message_id: str | No
     if event.channel == Channel.WHATSAPP:
         number = _id_of(reply_as.whatsapp, event)
         if number is None:
-            raise ConfigurationError("give reply_as=ReplyAs(whatsapp=phone_number_id) to answer on WhatsApp")
+            raise ConfigurationError(
+                "the number is none of the account's: give reply_as=ReplyAs(whatsapp=phone_number_id)"
+            )
         return WhatsApp(destination=to, phone_number_id=number, body=text, message_id=message_id)
     raise ConfigurationError("only messages on SMS, RCS and WhatsApp can be answered")
 

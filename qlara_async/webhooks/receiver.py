@@ -101,7 +101,7 @@ class WebhookReceiver(Router):
         auth: who may deliver. Required, unless ``insecure=True``.
         inbox: where events wait for their handlers.
         client: what handlers see as ``ctx.client``, and answer with. Opening and closing it is yours.
-        reply_as: as whom ``ctx.reply`` answers; needed for RCS and WhatsApp.
+        reply_as: as whom ``ctx.reply`` answers; needed for RCS.
         insecure: without auth, or with one that only reports, accept anything from anyone, on any path below the mount.
         max_body: bytes of a request's body, whatever the parent application allows.
         read_timeout: seconds a body may take to arrive.
