@@ -136,6 +136,24 @@ async def test_g13_a_repaired_message_is_the_event_its_callback_would_have_been(
     assert json.loads(event.raw)["messageId"] == "wamid.1"
 
 
+@pytest.mark.parametrize("durable", [False, True])
+async def test_g13_one_that_has_forgotten_everything_makes_no_handler_run_again(
+    sandbox: Sandbox, account: QlaraClient, clock: VirtualClock, tmp_path: Path, durable: bool
+) -> None:
+    inbox = SqliteInbox(tmp_path / "inbox.db", clock=clock) if durable else None
+    started = datetime.fromtimestamp(clock.time(), UTC)
+    async with shop(sandbox, account, clock, inbox, patience=5.0) as it:
+        for number in range(4):
+            await it.gets(f"{number}", lost=number % 2 == 0, channel="RCS")
+        assert (await it.look(6.0)).fed == 2
+        forgetful = InboundRepair(account, clock=clock, patience=5.0, since=started)
+        it.receiver.include(forgetful.router)
+        assert (await forgetful.look()).fed == 4  # as if a process had died before it noted anything
+        await it.receiver.idle()
+        assert it.receiver.stats().duplicates == 4
+    assert sorted(it.texts) == ["0", "1", "2", "3"]
+
+
 async def test_nothing_is_missing_before_its_callback_has_had_its_time(
     sandbox: Sandbox, account: QlaraClient, clock: VirtualClock
 ) -> None:
