@@ -15,16 +15,6 @@ from .tracking_world import World, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_task_left")]
 
-MANY_TURNS = 2000
-
-
-async def turns_until(condition: Callable[[], object]) -> None:
-    for _ in range(MANY_TURNS):
-        if condition():
-            return
-        await asyncio.sleep(0)
-    raise AssertionError("it did not come to that")
-
 
 class Closer:
     """A handler that closes its tracker, by one way or another, and says whether it came to its end."""
@@ -59,7 +49,7 @@ async def test_a_handler_may_close_its_tracker(tmp_path: Path) -> None:
     async with World(receiver=True, store=tmp_path / "tracking.db") as world:
         closer = Closer(world, directly)
         await delivered(world)
-        await turns_until(lambda: closer.ended)
+        await until(lambda: closer.ended)
         await world.tracker.aclose()  # returns when it is closed, whoever began it
         assert world.tracker._store._connection is None  # type: ignore[attr-defined]
         with pytest.raises(ClientStateError):
@@ -80,9 +70,9 @@ async def test_g12_a_handler_that_waits_for_its_own_end_is_cancelled_after_the_d
     async with World(receiver=True, drain_timeout=5.0) as world:
         closer = Closer(world, through_another_task)
         await delivered(world)
-        await turns_until(lambda: closer.runs)
+        await until(lambda: closer.runs)
         await world.advance(10)
-        await turns_until(lambda: not world.tracker._notifier._tasks)
+        await until(lambda: not world.tracker._notifier._tasks)
         assert closer.ended == 0
 
 
@@ -104,7 +94,7 @@ async def test_g12_a_handler_that_will_not_end_does_not_hold_the_tracker_up(capl
         closing = asyncio.create_task(world.tracker.aclose())
         try:
             await world.advance(10)
-            await turns_until(closing.done)
+            await until(closing.done)
         finally:
             release.set()
         await closing
