@@ -74,6 +74,13 @@ async def test_batches_of_the_legacy_route_take_fewer_requests(qlara: QlaraClien
         await qlara.estimate([], batch=0)
 
 
+async def test_what_the_legacy_route_cannot_carry_is_invalid_in_batches(qlara: QlaraClient) -> None:
+    source = [row(), row() | {"campaign_id": "c"}]
+    plan = await qlara.estimate(source, batch=100)
+    assert (plan.messages, plan.invalid, plan.invalid_rows[0].error.field) == (1, 1, "campaign_id")
+    assert (await qlara.estimate(source)).messages == 2
+
+
 async def test_what_a_check_refuses_is_counted_by_its_reason(gateway: WireGateway) -> None:
     class Refusing:
         async def check(self, message: Message) -> Message:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -106,6 +106,36 @@ async def test_a_replacement_without_an_id_gets_the_messages(
     async with client(gateway, clock, Rewrite(message_id=None)) as qlara:
         assert (await qlara.send(sms)).message_id == sms.message_id
     assert dict(gateway.message_ids) == {sms.message_id: 1}
+
+
+async def test_a_replacement_is_asked_about_by_the_gates_before_it(
+    gateway: WireGateway, clock: VirtualClock, sms: Sms
+) -> None:
+    before = Refuse()
+    async with client(
+        gateway, clock, before, Rewrite(campaign_id="c"), Rewrite(body="Altro", message_id=None)
+    ) as qlara:
+        await qlara.send(sms)
+    assert [(one.campaign_id, cast("Sms", one).body) for one in before.asked] == [
+        (None, "Ciao Anna"),
+        ("c", "Ciao Anna"),
+        ("c", "Altro"),
+        ("c", "Altro"),
+    ]
+    assert {one.message_id for one in before.asked} == {sms.message_id}
+
+
+@pytest.mark.parametrize("journalled", [False, True])
+@pytest.mark.parametrize("whole_client", [False, True])
+async def test_a_dry_run_stays_one_whatever_a_gate_makes_of_it(
+    gateway: WireGateway, clock: VirtualClock, tmp_path: Path, journalled: bool, whole_client: bool
+) -> None:
+    source = [Sms(destination="+390000000001", sender="ACME", body="Ciao", simulation=not whole_client)]
+    options: dict[str, Any] = {"simulation": whole_client, "gates": [Rewrite(body="Altro", simulation=False)]}
+    async with QlaraClient("key-for-tests", base_url=gateway.url, clock=clock, **options) as qlara:
+        (outcome,) = await run(qlara, source, journal=tmp_path / "journal.db" if journalled else None)
+    assert outcome.state == "accepted"
+    assert b'"simulation":true' in gateway.seen[0].body
 
 
 class Swap:

@@ -16,11 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qlara_async import OutcomeState, QlaraClient, Rcs, Sms, SuppressionList, WhatsApp
+from qlara_async import Conversations, OutcomeState, QlaraClient, Rcs, Sms, SuppressionList, WhatsApp
 from qlara_async.consent.words import START_WORDS, STOP_WORDS, Words
 from qlara_async.errors import InvalidMessageError, StoreError, SuppressedError
 from qlara_async.models.channel import Channel
 from qlara_async.models.events import Inbound
+from qlara_async.models.message import FallbackSms
 from qlara_async.protocol.numbers import normal_number
 from qlara_async.testing.clock import VirtualClock
 from qlara_async.webhooks import MemoryInbox, SqliteInbox, UrlToken, WebhookReceiver
@@ -102,6 +103,33 @@ async def test_faq_opt_in_opt_out(gateway: WireGateway, clock: VirtualClock, sup
     await customer.receiver.aclose()
     assert customer.seen == [" Stop! ", "START"]
     assert len(gateway.seen) == 2
+
+
+async def test_what_is_sent_instead_reaches_no_channel_that_is_suppressed(
+    gateway: WireGateway, clock: VirtualClock, suppression: SuppressionList
+) -> None:
+    """A message outside the window is replaced by one that may fall back to the channel they said no to."""
+    await suppression.add(NUMBER, channel="SMS")
+    instead = WhatsApp(
+        destination=NUMBER, phone_number_id=7, template=1, fallback_sms=FallbackSms(sender="ACME", text="Ciao")
+    )
+    options: dict[str, Any] = {"conversations": Conversations(), "outside_window": lambda message: instead}
+    async with QlaraClient("key", base_url=gateway.url, clock=clock, suppression=suppression, **options) as qlara:
+        with pytest.raises(SuppressedError):
+            await qlara.send(WhatsApp(destination=NUMBER, phone_number_id=7, body="Ciao"))
+    assert gateway.seen == []
+
+
+async def test_an_rcs_message_whose_stored_template_may_fall_back_to_sms_is_checked_for_both(
+    gateway: WireGateway, clock: VirtualClock, suppression: SuppressionList
+) -> None:
+    """``maxSmsParts`` is what turns the fallback on (API page of RCS); its text may be the template's."""
+    await suppression.add(NUMBER, channel="SMS")
+    async with client(gateway, clock, suppression) as qlara:
+        await qlara.send(Rcs(destination=NUMBER, agent_id=1, template_id=3))
+        with pytest.raises(SuppressedError):
+            await qlara.send(Rcs(destination=NUMBER, agent_id=1, template_id=3, max_sms_parts=2))
+    assert len(gateway.seen) == 1
 
 
 @pytest.mark.parametrize("journalled", [False, True])

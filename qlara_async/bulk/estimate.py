@@ -13,9 +13,10 @@ from ..errors import ConfigurationError, InvalidMessageError, NotSentError
 from ..models.channel import Channel
 from ..models.message import Message, Sms
 from ..models.options import Priority
+from ..protocol.batches import check_batchable
 from ..protocol.prices import Price, cost_of, prices_of
 from ..protocol.windows import GrantWindows
-from ..sending.gates import Gate
+from ..sending.gates import Gate, admit
 from .rows import read_row
 from .source import Source
 
@@ -64,10 +65,11 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 class _Tally:
     """Counts messages, in memory that does not grow with them."""
 
-    def __init__(self, prices: dict[Channel, Decimal] | None, windows: GrantWindows, batch: int) -> None:
+    def __init__(self, prices: dict[Channel, Decimal] | None, windows: GrantWindows, batch: int | None) -> None:
+        self.check = None if batch is None else check_batchable
         self._prices = prices
         self._windows = windows
-        self._batch = batch
+        self._batch = batch or 1
         self._now = 0.0
         self.messages = self.parts = self.requests = self.invalid = 0
         self.by_channel: Counter[Channel] = Counter()
@@ -126,7 +128,7 @@ async def estimate(
     """Draw the whole source and count it. `windows`, of an idle limiter, are used up."""
     if batch is not None and (type(batch) is not int or batch < 1):
         raise ConfigurationError("batch counts messages: a whole number from 1")
-    tally = _Tally(None if price is None else prices_of(price), windows, batch or 1)
+    tally = _Tally(None if price is None else prices_of(price), windows, batch)
     rows = Source(source)
     try:
         while True:
@@ -141,14 +143,12 @@ async def estimate(
 
 async def _count_next(rows: Source, tally: _Tally, gates: Sequence[Gate]) -> None:
     item = await rows.draw()
-    row = read_row(rows.drawn - 1, item)
+    row = read_row(rows.drawn - 1, item, tally.check)
     if row.message is None:
         tally.refuse(row.index, row.error or InvalidMessageError("the row cannot be read"))
         return
-    message = row.message
     try:
-        for gate in gates:
-            message = await gate.check(message)
+        message = await admit(gates, row.message)
     except NotSentError as error:
         tally.skipped[error.reason] += 1
         return

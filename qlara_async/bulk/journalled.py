@@ -166,7 +166,7 @@ class JournalledDelivery:
         admitted = message
         if self._options.gates:
             try:
-                admitted = await admit(self._options.gates, message)
+                admitted = await admit(self._options.gates, message, simulation=self._options.simulation)
             except QlaraError as error:
                 return await self._not_admitted(row, message, error, doubtful)
         try:

@@ -68,8 +68,9 @@ class SuppressionList:
             async with QlaraClient(…, suppression=suppression) as qlara: …
 
     An entry holds for one channel or for all. A message is refused if its recipient is suppressed on its channel or on
-    that of one of its fallbacks. A STOP holds for all channels; a START lifts what a STOP has done, and nothing that
-    you put on the list. Both count only if they are the whole message.
+    that of one of its fallbacks. That an account turns SMS into RCS no message tells: who is not to get RCS from such
+    an account is suppressed on both, or sent SMS with ``skip_rcs_override``. A STOP holds for all channels; a START
+    lifts what a STOP has done, and nothing that you put on the list. Both count only if they are the whole message.
 
     A file may be shared by processes: a campaign sees what the receiver's process has learned. It is opened at first
     use, and used on a thread, so that the event loop never waits for the disk.
@@ -313,6 +314,7 @@ def _channels(message: Message) -> set[str]:
     channels = {message.channel.value}
     if isinstance(message, WhatsApp) and message.fallback_rcs is not None:
         channels.add(Channel.RCS.value)
-    if getattr(message, "fallback_sms", None) is not None:
+    # maxSmsParts turns the fallback to SMS on (API page of RCS), the text of which may be the stored template's.
+    if getattr(message, "fallback_sms", None) is not None or getattr(message, "max_sms_parts", None) is not None:
         channels.add(Channel.SMS.value)
     return channels

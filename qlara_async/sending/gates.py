@@ -17,7 +17,8 @@ __all__ = ["Gate", "Listening", "admit", "simulated"]
 class Gate(Protocol):
     """Asked about each message before it costs a grant of the limiter or a request, in bulk jobs too.
 
-    It is not asked again when a send is repeated, nor about a message that was looked up and found.
+    It is not asked again when a send is repeated, nor about a message that was looked up and found; but about what a
+    later gate puts in the message's place.
     """
 
     async def check(self, message: Message) -> Message:
@@ -39,18 +40,21 @@ class Listening(Protocol):
 
 
 async def admit(gates: Sequence[Gate], message: Message, *, simulation: bool = False) -> Message:
-    """Pass a message, whose id is fixed, through all gates; make a dry run of what comes out if `simulation`.
+    """Pass a message, whose id is fixed, through all gates; a dry run, or any if `simulation`, comes out as one.
+
+    What a gate puts in its place is asked about again by those before it: it may arrive on other channels.
 
     Raises:
         NotSentError: a gate refused it.
         ConfigurationError: a gate put a message in its place that has another id, recipient or channel.
     """
     admitted = message
-    for gate in gates:
-        admitted = await gate.check(admitted)
-    if admitted is not message:
-        _check_replacement(message, admitted)
-    return simulated(admitted) if simulation else admitted
+    for place, gate in enumerate(gates):
+        answer = await gate.check(admitted)
+        if answer is not admitted:
+            _check_replacement(message, answer)
+            admitted = await admit(gates[:place], answer)
+    return simulated(admitted) if simulation or message.simulation else admitted
 
 
 def simulated(message: Message) -> Message:
@@ -60,7 +64,9 @@ def simulated(message: Message) -> Message:
 
 def _check_replacement(message: Message, replacement: Message) -> None:
     """Require that look-ups, journals and callbacks know the replacement by what they know the message by."""
-    fix_message_id(replacement, lambda: message.message_id or "")
+    known = message.message_id
+    if known is not None:
+        fix_message_id(replacement, lambda: known)
     same = (message.message_id, message.destination, message.channel)
     if (replacement.message_id, replacement.destination, replacement.channel) != same:
         raise ConfigurationError("a gate may replace what a message says, not its id, recipient or channel")
