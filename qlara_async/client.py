@@ -65,8 +65,8 @@ class QlaraClient(Catalogue):
     loop. Use it as ``async with QlaraClient(…) as qlara``, or call `start` and `aclose`.
 
     Args:
-        api_key: the account's API key (``X-Api-Key``), or several: the next takes over when the gateway refuses one
-            (401), without failing a send. `from_env` reads one from the environment.
+        api_key: the account's API key (``X-Api-Key``), or several of it: the next takes over when the gateway refuses
+            one (401), without failing a send. `from_env` reads one from the environment.
         basic_auth: user name and password instead of a key.
         base_url: the gateway, up to and with ``/api``.
         rate_limit: requests permitted to each key; ``None`` turns the windows off (pauses asked for by the gateway
@@ -236,12 +236,13 @@ class QlaraClient(Catalogue):
 
         Args:
             api_key: the new key.
-            limiter: for its requests; a new one of the present rate, if not given.
+            limiter: for its requests; a new one of the present rate, if not given. A key that the client has already
+                keeps the limiter it has.
 
         Raises:
             ConfigurationError: it cannot be a key, or the client authenticates by user name.
         """
-        self._caller.rotate_key(Credentials.of_key(api_key), limiter or Limiter(self.limiter.rate, clock=self._clock))
+        self._caller.rotate_key(Credentials.of_key(api_key), limiter)
 
     async def start(self) -> None:
         """Open the connection pool now rather than at first use."""

@@ -362,6 +362,21 @@ class TestRotation:
             await qlara.send(sms())
         assert keys_seen(gateway) == [SECOND]
 
+    async def test_g2_a_key_the_client_has_keeps_its_limiter(
+        self, qlara: QlaraClient, gateway: WireGateway, events: list[ClientEvent]
+    ) -> None:
+        """Who reads the key from a vault every minute must not get a new window with it every time."""
+        first = qlara.limiter
+        qlara.rotate_key(FIRST)
+        assert qlara.limiter is first
+        assert rotations(events) == []
+        qlara.rotate_key(THIRD)
+        qlara.rotate_key(FIRST)
+        assert qlara.limiter is first
+        gateway.script = [answer(401), answer(401)]
+        await qlara.send(sms())
+        assert keys_seen(gateway) == [FIRST, THIRD, SECOND]  # and stands nowhere twice
+
     def test_a_client_with_a_user_name_has_no_keys(self) -> None:
         qlara = QlaraClient(basic_auth=("user", "password"))
         with pytest.raises(ConfigurationError, match="no keys"):

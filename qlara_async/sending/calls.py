@@ -115,11 +115,11 @@ class Caller:
         """The limiter of the key in use."""
         return self._keys.current.limiter
 
-    def rotate_key(self, credentials: Credentials, limiter: Limiter) -> None:
-        """Use another key from now on; the present one stands by."""
+    def rotate_key(self, credentials: Credentials, limiter: Limiter | None) -> None:
+        """Use another key from now on; the present one stands by. See `KeyRing.put_first`."""
         previous = self._keys.current
-        self._keys.put_first(credentials, limiter)
-        self._rotated(previous, "asked")
+        if self._keys.put_first(credentials, lambda: limiter or Limiter(previous.limiter.rate, clock=self.clock)):
+            self._rotated(previous, "asked")
 
     async def call(
         self,

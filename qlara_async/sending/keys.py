@@ -2,13 +2,16 @@
 
 The gateway counts requests per key, and a key can be revoked without affecting others (FAQ). A 401 is the answer of its
 key check: what was refused by it was not processed, so another key may repeat it (guarantee G1).
+
+Guess: that all keys of an account see the same messages. A message sent with one key is looked up with the next, and a
+control of its own time may have been sent with either: keys of different accounts do not belong into one client.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ..clock import Clock
 from ..errors import ConfigurationError
@@ -94,14 +97,25 @@ class KeyRing:
             self._standing_by.remove(key)
         return True
 
-    def put_first(self, credentials: Credentials, limiter: Limiter) -> None:
-        """Use another key from now on. The one in use until now stands by, first in turn."""
+    def put_first(self, credentials: Credentials, new_limiter: Callable[[], Limiter]) -> bool:
+        """Use another key from now on; ``False`` if it is in use. The one in use until now stands by, first in turn.
+
+        A key that stands by keeps its limiter: the gateway counts what was sent with it before, too.
+        """
         if credentials.header[0] != self.current.credentials.header[0]:
             raise ConfigurationError("a client with a user name and password has no keys to rotate")
+        if credentials.header == self.current.credentials.header:
+            return False
+        key = next((key for key in self._standing_by if key.credentials.header == credentials.header), None)
+        if key is None:
+            key = Key(credentials, new_limiter(), self._count)
+            self.secrets += credentials.secrets
+            self._count += 1
+        else:
+            self._standing_by.remove(key)
         self._standing_by.appendleft(self.current)
-        self.secrets += credentials.secrets
-        self._use(Key(credentials, limiter, self._count))
-        self._count += 1
+        self._use(key)
+        return True
 
     def _use(self, key: Key) -> None:
         left, self.current = self.current, key
