@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import codeop
 import contextlib
 import inspect
 import os
@@ -61,6 +62,21 @@ async def test_the_tour_runs_as_printed_and_prints_what_it_says(
                 assert capsys.readouterr().out.splitlines() == printed(block)
         finally:
             await close_what_is_open(namespace)
+
+
+@pytest.mark.parametrize("block", TOUR, ids=range(len(TOUR)))
+def test_blocks_can_be_pasted_at_a_prompt(block: str) -> None:
+    compiler = codeop.CommandCompiler()
+    compiler.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    typed: list[str] = []
+    for line in [
+        *block.splitlines(),
+        "",
+    ]:  # as ``python -m asyncio`` reads them: an empty line ends a compound statement
+        typed.append(line)
+        if compiler("\n".join(typed), "README.md") is not None:
+            typed = []
+    assert typed == []
 
 
 def test_the_tour_is_worth_the_name() -> None:
