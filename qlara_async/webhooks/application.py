@@ -76,11 +76,9 @@ class Mount:
         if status == 200 and not answer.body:
             return web.Response()
         response = web.Response(status=status, headers=answer.headers, body=answer.body)
-        if not request.content.is_eof():
-            await _answer_and_hang_up(request, response)
-        elif status == UNAVAILABLE.status:
+        if status == UNAVAILABLE.status:
             response.force_close()
-        return response
+        return await _without_the_rest(request, response)
 
     async def _invite(self, request: web.Request) -> None:
         """Ask a sender that waits for ``100 Continue`` for its body, unless the answer is known without it."""
@@ -89,10 +87,11 @@ class Mount:
             with suppress(ConnectionError):  # a sender that has hung up already is found out when its body is read
                 await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    async def _readiness(self, _: web.Request) -> web.Response:
+    async def _readiness(self, request: web.Request) -> web.Response:
         """Tell a load balancer whether callbacks would be taken, and a stranger nothing else."""
         reason = self._intake.trouble
-        return web.Response(status=200 if reason is None else 503, text=reason or "ready")
+        response = web.Response(status=200 if reason is None else 503, text=reason or "ready")
+        return await _without_the_rest(request, response)
 
     async def _answer(self, request: web.Request) -> Answer:
         intake = self._intake
@@ -167,19 +166,22 @@ def _head_of(request: web.Request) -> Head:
     return Head(request.method, "" if below is None else "/" + below, request.headers, request.remote)
 
 
-async def _answer_and_hang_up(request: web.Request, response: web.Response) -> None:
-    """Send the answer now and close.
+async def _without_the_rest(request: web.Request, response: web.Response) -> web.Response:
+    """Return the answer; send it now and close, if there is more of the body to come.
 
     By itself aiohttp would first read the rest of the body for up to ten seconds, and inflate it if it is compressed.
     """
+    if request.content.is_eof():
+        return response
     response.force_close()
     try:
         await response.prepare(request)
         await response.write_eof()
     except ConnectionError:
-        return  # the sender has hung up already
+        return response  # the sender has hung up already
     finally:
         request.protocol.force_close()
+    return response
 
 
 def _mount_of(below: weakref.ref[web.Resource]) -> Callable[[], str]:
