@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -13,7 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
-from .errors import StoreError
+from .errors import QlaraError, StoreError
 from .models.erasure import Erased
 
 __all__ = ["Format", "SqliteFile"]
@@ -21,7 +22,17 @@ __all__ = ["Format", "SqliteFile"]
 _T = TypeVar("_T")
 
 _BUSY_TIMEOUT = 5.0
+_EXCLUSIVE_TIMEOUT = 1.0  # who has such a file keeps it: waiting is for one that is just ending
 _CACHE_KIB = 65_536  # an upper bound: it is taken as pages are read
+_MEANINGS = {
+    sqlite3.SQLITE_BUSY: "it is in use by another process",
+    sqlite3.SQLITE_LOCKED: "it is in use by another process",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check that its directory is there and may be written to",
+    sqlite3.SQLITE_READONLY: "it may not be written to: check its permissions and its directory's",
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_NOTADB: "it is damaged, or something else: it was left as it is; give another path",
+    sqlite3.SQLITE_CORRUPT: "it is damaged: restore it, or give another path",
+}
 
 
 class Format(msgspec.Struct, frozen=True):
@@ -32,18 +43,23 @@ class Format(msgspec.Struct, frozen=True):
         application_id: its mark in the file's header.
         tables: the statements that make its tables.
         version: of the tables.
+        exclusive: whether it is for one process at a time, until that closes it or ends.
+        error: what its users get to see.
     """
 
     what: str
     application_id: int
     tables: str
     version: int = 1
+    exclusive: bool = False
+    error: type[QlaraError] = StoreError
 
 
 class SqliteFile:
     """One connection, opened at first use, on a thread of its own; in memory, on the caller's.
 
-    Several processes may have the file open (WAL, ``synchronous=FULL``). It belongs to no event loop.
+    Several processes may have the file open (WAL, ``synchronous=FULL``), unless its form is exclusive. It belongs to no
+    event loop. Errors are ``StoreError``, or the form's own.
 
     Args:
         path: of the file, made if there is none; ``None`` is memory.
@@ -55,6 +71,7 @@ class SqliteFile:
         self._format = form
         self._db: sqlite3.Connection | None = None
         self._thread: ThreadPoolExecutor | None = None
+        self._in_use = threading.Lock()  # a file that is used while it is being closed has two threads for a moment
 
     def __del__(self) -> None:
         self._close()
@@ -100,9 +117,12 @@ class SqliteFile:
     async def aclose(self) -> None:
         """Close the file, after all that was asked. What is in memory is kept; using the file again reopens it."""
         thread, self._thread = self._thread, None
-        if thread is not None:
-            await asyncio.get_running_loop().run_in_executor(thread, self._close)
-            thread.shutdown(wait=False)
+        if thread is None:
+            return
+        closing = asyncio.get_running_loop().run_in_executor(thread, self._close)
+        thread.shutdown(wait=False)
+        await asyncio.wait([closing])  # which a cancellation ends, and not the closing
+        closing.result()
 
     async def _on_thread(self, work: Callable[[], _T]) -> _T:
         if self._path is None:
@@ -113,17 +133,20 @@ class SqliteFile:
 
     def _guarded(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         try:
-            if self._db is None:
-                self._db = self._opened()
-            return work(self._db)
+            with self._in_use:
+                if self._db is None:
+                    self._db = self._opened()
+                return work(self._db)
         except sqlite3.Error as error:
-            reason = getattr(error, "sqlite_errorname", "") or type(error).__name__
-            raise StoreError(f"the {self.name} cannot be used: {reason}") from error
+            raise self._format.error(f"the {self.name} cannot be used: {_meaning(error)}") from error
 
     def _opened(self) -> sqlite3.Connection:
         name = ":memory:" if self._path is None else self._path
-        db = sqlite3.connect(name, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        timeout = _EXCLUSIVE_TIMEOUT if self._format.exclusive else _BUSY_TIMEOUT
+        db = sqlite3.connect(name, timeout=timeout, isolation_level=None, check_same_thread=False)
         try:
+            if self._format.exclusive:
+                db.execute("PRAGMA locking_mode = EXCLUSIVE")  # the system lets go of it with the process
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA secure_delete = ON")
@@ -145,12 +168,19 @@ class SqliteFile:
             db.execute(f"PRAGMA application_id = {form.application_id}")
             db.execute(f"PRAGMA user_version = {form.version}")
         elif (application, version) != (form.application_id, form.version):
-            raise StoreError(f"the file is no {form.what} of this version: it was left as it is; give another path")
+            raise form.error(f"the file is no {form.what} of this version: it was left as it is; give another path")
 
     def _close(self) -> None:
-        db, self._db = self._db, None
-        if db is not None:
-            db.close()
+        with self._in_use:
+            db, self._db = self._db, None
+            if db is not None:
+                db.close()
+
+
+def _meaning(error: sqlite3.Error) -> str:
+    """Say what is wrong without the error's own words."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return _MEANINGS.get(code & 0xFF) or getattr(error, "sqlite_errorname", "") or type(error).__name__
 
 
 def _transaction(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], _T]) -> _T:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import threading
 from pathlib import Path
+from weakref import WeakSet
 
-import anyio
 import pytest
 
 from qlara_async import (
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.anyio
 
 FIRST, SECOND, THIRD = "+393400000001", "+393400000002", "+393400000003"
 ROOT = Path(__file__).resolve().parent.parent
+MADE: WeakSet[FallbackChains] = WeakSet()
 
 
 def three(within: float | list[float] = 120, **options: object) -> FallbackChain:
@@ -48,12 +50,12 @@ def states(result: ChainResult) -> list[str]:
 
 
 async def pass_time(world: World, seconds: float) -> None:
-    """Let time pass, but not while the store's thread is writing."""
-    threads = anyio.to_thread.current_default_thread_limiter()
+    """Let time pass, but not while a store's thread is writing."""
     for _ in range(int(seconds)):
         await world.advance(1)
-        while threads.borrowed_tokens:
-            await asyncio.sleep(0)
+        for _ in range(2):
+            for chains in [one for one in MADE if one._open]:
+                await chains._store.find("")  # comes after what was written before
 
 
 async def end_of(running: asyncio.Task[ChainResult], world: World) -> ChainResult:
@@ -68,6 +70,7 @@ class Chained:
     def __init__(self, world: World, **options: object) -> None:
         self.world = world
         self.chains = FallbackChains(world.qlara, world.tracker, clock=world.clock, **options)  # type: ignore[arg-type]
+        MADE.add(self.chains)
 
 
 async def test_faq_fallback_chains_go_to_the_next_channel_when_one_fails() -> None:
@@ -214,6 +217,64 @@ async def test_a_restart_honours_the_original_deadlines(tmp_path: Path) -> None:
         for line in (FIRST, "Anna"):  # what ended keeps no numbers and no texts
             async with Chained(world, store=store).chains as chains:
                 assert line not in repr(await chains.result("c"))
+
+
+@pytest.mark.parametrize("stored", [False, True])
+async def test_g1_a_chain_that_an_error_stopped_goes_on_where_it_stopped(stored: bool, tmp_path: Path) -> None:
+    async with World() as world:
+        world.sandbox.outcome(FIRST, "SENT")
+        async with Chained(world, store=tmp_path / "chains.db" if stored else None).chains as chains:
+            chain = three(within=100, chain_id="c")
+            running = asyncio.create_task(chains.send(chain))
+            await pass_time(world, 50)
+            key, world.sandbox.api_key = world.sandbox.api_key, "another"
+            with pytest.raises(AuthenticationError):
+                await end_of(running, world)
+            with pytest.raises(AuthenticationError):  # not what was known of it when it stopped
+                await chains.result("c")
+            world.sandbox.api_key = key
+            again = asyncio.create_task(chains.send(chain))
+            result = await end_of(again, world)
+            assert result.winner == 1
+            assert await chains.send(chain) == await chains.result("c") == result
+    assert sent(world) == [FIRST, SECOND]
+
+
+async def test_a_leg_that_is_told_of_while_the_next_is_being_stored_is_the_last(tmp_path: Path) -> None:
+    async with (
+        World(receiver=True, sandbox={"life": Life(final=106)}) as world,
+        Chained(world, store=tmp_path / "chains.db").chains as chains,
+    ):
+        running = asyncio.create_task(chains.send(three(within=100, grace=5)))
+        await pass_time(world, 104)
+        slow, store = threading.Event(), chains._store
+        disk = asyncio.create_task(store._file.read(lambda db: slow.wait()))
+        await world.advance(4)  # the deadline passes, and the first leg is delivered
+        await until(lambda: world.deliveries)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        slow.set()
+        await disk
+        result = await end_of(running, world)
+    assert (states(result), sent(world)) == (["delivered", "waiting", "waiting"], [FIRST])
+
+
+@pytest.mark.usefixtures("no_task_left")
+async def test_g12_leaving_waits_for_what_is_being_written(tmp_path: Path) -> None:
+    async with World() as world:
+        slow = threading.Event()
+        async with Chained(world, store=tmp_path / "chains.db").chains as chains:
+            disk = asyncio.create_task(chains._store._file.read(lambda db: slow.wait()))
+            sending = asyncio.create_task(chains.send(three(chain_id="c")))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            sending.cancel()
+            asyncio.get_running_loop().call_soon(slow.set)
+        assert await disk
+        async with Chained(world, store=tmp_path / "chains.db").chains as chains:
+            with pytest.raises(ConfigurationError, match="no such chain"):
+                await chains.result("c")
+    assert sent(world) == []
 
 
 async def test_a_tracker_that_is_closed_stops_the_chain() -> None:

@@ -299,6 +299,19 @@ async def test_many_tasks_share_a_list(suppression: SuppressionList) -> None:
     assert found == [True] * 30 + [False] * 30
 
 
+async def test_it_may_be_used_while_it_is_being_closed(tmp_path: Path) -> None:
+    suppression = SuppressionList(tmp_path / "suppressed.db")
+    for turn in range(20):
+        await asyncio.gather(suppression.aclose(), suppression.add(f"+39340000{turn:04}"), suppression.count())
+    assert await suppression.count() == 20
+    await suppression.aclose()
+
+
+async def test_a_file_that_cannot_be_opened_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="check that its directory is there"):
+        await SuppressionList(tmp_path / "nowhere" / "suppressed.db").count()
+
+
 async def test_the_file_of_something_else_is_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "inbox.db"
     inbox = SqliteInbox(path)

@@ -49,7 +49,7 @@ class FallbackChains:
         client: sends the legs.
         tracker: of the same client: tells what became of them.
         store: an SQLite file, for one process at a time, that lets a restart go on, by the original deadlines; in
-            memory without one.
+            memory without one. A few hundred bytes of each chain that ended stay, so that none is sent again.
         clock: for tests.
     """
 
@@ -98,34 +98,35 @@ class FallbackChains:
         A chain whose id is known already is not sent again: its result is waited for.
 
         Raises:
-            AuthenticationError: the gateway refuses the key. With a store the chain goes on after a restart.
+            AuthenticationError: the gateway refuses the key. Sent again, or after a restart with a store, the chain
+                goes on where it stopped.
             ClientStateError: client, tracker or chains are closed.
             ChainStoreError: the store cannot be used.
         """
-        self._check_open()
-        if chain.chain_id not in self._runs:
-            known = await self._store.find(chain.chain_id)
-            self._check_open()
-            if known is not None and known.done:
-                return known.result()
-            if chain.chain_id not in self._runs:
-                self._start(chain.begin() if known is None else known)
-        return await asyncio.shield(self._runs[chain.chain_id])
+        return await self._end_of(chain.chain_id, chain)
 
     async def result(self, chain_id: str) -> ChainResult:
-        """Wait for the end of a chain, also of one taken up from the store. Raises like `send`.
+        """Wait for the end of a chain, also of one taken up from the store, or stopped by an error. Raises like `send`.
 
         Raises:
             ConfigurationError: no such chain is known.
         """
+        return await self._end_of(chain_id, None)
+
+    async def _end_of(self, chain_id: str, chain: FallbackChain | None) -> ChainResult:
         self._check_open()
-        run = self._runs.get(chain_id)
-        if run is not None:
-            return await asyncio.shield(run)
-        known = await self._store.find(chain_id)
-        if known is None:
-            raise ConfigurationError("no such chain is known")
-        return known.result()
+        if chain_id not in self._runs:
+            known = await self._store.find(chain_id)
+            self._check_open()
+            if known is not None and known.done:
+                return known.result()
+            if known is None and chain is not None:
+                known = chain.begin()
+            if chain_id not in self._runs:
+                if known is None:
+                    raise ConfigurationError("no such chain is known")
+                self._start(known)
+        return await asyncio.shield(self._runs[chain_id])
 
     def _check_open(self) -> None:
         if not self._open:
@@ -183,6 +184,9 @@ class _Run:
         begins = self._clock.time() if message.scheduled_date is None else message.scheduled_date.timestamp()
         leg.state, leg.due = LegState.SENDING, max(begins, self._clock.time()) + leg.within
         await self._store.save(progress)
+        if progress.winner is not None:  # told while that was written
+            leg.state = LegState.WAITING
+            return
         try:
             await self._client.send(message)
         except (AuthenticationError, ClientStateError):
