@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from qlara_async import Outcome, QlaraClient, RateLimit, RetryPolicy, Sms, Timeouts
@@ -16,10 +17,14 @@ from qlara_async.bulk.journal import JournalWriter
 from qlara_async.errors import (
     AuthenticationError,
     BadRequestError,
+    ClientStateError,
     ConfigurationError,
     DeliveryUnknownError,
     MessageRejectedError,
+    QlaraError,
+    SuppressedError,
 )
+from qlara_async.models.message import Message
 from qlara_async.sandbox import Fault, Sandbox
 from qlara_async.testing.clock import VirtualClock
 
@@ -321,3 +326,79 @@ async def test_arguments_that_cannot_work_are_refused(given: dict[str, Any]) -> 
 async def test_two_messages_of_one_id_both_have_an_end(client: QlaraClient) -> None:
     source = [Sms(destination="+390000000001", sender="ACME", body="Ciao", message_id="same") for _ in range(2)]
     assert states(await run(client, source)) == ["accepted"] * 2
+
+
+async def test_a_batch_in_flight_is_a_task_or_two_and_not_one_for_each_message(
+    qlara: QlaraClient, gateway: WireGateway
+) -> None:
+    gateway.default = hang
+    before = len(asyncio.all_tasks())
+    async with qlara.bulk(rows(10_000), sms_route="legacy") as job:
+        while len(gateway.seen) < 8:
+            await asyncio.sleep(0)
+        assert job.progress.in_flight == 800
+        ours = len(asyncio.all_tasks()) - before - len(gateway.seen)  # the server has one for each connection
+    assert ours <= 16
+
+
+@pytest.mark.parametrize("end", [ValueError("no more"), asyncio.CancelledError()], ids=["error", "cancelled"])
+async def test_what_was_drawn_before_a_source_failed_has_its_outcomes(
+    end: BaseException, client: QlaraClient, sandbox: Sandbox
+) -> None:
+    def source() -> Iterator[dict[str, Any]]:
+        yield from rows(150)
+        raise end
+
+    outcomes = []
+    with pytest.raises(ValueError if isinstance(end, ValueError) else QlaraError):
+        async with client.bulk(source(), sms_route="legacy") as job:
+            async for outcome in job:
+                outcomes.append(outcome)
+    assert states(outcomes) == ["accepted"] * 150
+    assert len(sandbox.accepted) == 150
+
+
+class Choosy:
+    """A gate that skips one recipient, gives another a campaign, and lets the rest wait for a turn of the loop."""
+
+    async def check(self, message: Message) -> Message:
+        await asyncio.sleep(0)
+        if message.destination.endswith("3"):
+            raise SuppressedError(message_id=message.message_id)
+        if message.destination.endswith("5"):
+            return msgspec.structs.replace(message, campaign_id="spring")
+        return message
+
+
+async def test_gates_are_asked_before_a_message_takes_a_place_in_a_batch(sandbox: Sandbox) -> None:
+    async with QlaraClient(sandbox.api_key, base_url=sandbox.url, gates=[Choosy()]) as client:
+        outcomes = await run(client, rows(250), flush_after=1_000.0)
+    expected = {3: "skipped", 5: "invalid"}
+    assert states(outcomes) == [expected.get(place % 10, "accepted") for place in range(250)]
+    assert sends(sandbox) == 2
+    assert len(sandbox.accepted) == 200
+
+
+async def test_a_message_is_told_of_before_others_that_were_drawn_with_it(
+    qlara: QlaraClient, gateway: WireGateway
+) -> None:
+    async def act(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        dry = json.loads(gateway.seen[-1].body).get("simulation", False)
+        return await (hang if dry else answer(200))(reader, writer)
+
+    gateway.default = act
+    source = [row(index, simulation="true" if index % 2 else "false") for index in range(20)]
+    async with qlara.bulk(source, sms_route="legacy", batch=10) as job:
+        told = [(await anext(job)).index for _ in range(10)]
+    assert sorted(told) == list(range(0, 20, 2))
+    assert job.summary.in_flight == 10
+
+
+async def test_a_client_that_is_closed_meanwhile_ends_the_job(client: QlaraClient) -> None:
+    async def run_closed() -> None:
+        async with client.bulk(rows(1_000), sms_route="legacy", batch=10, concurrency=10) as job:
+            async for _ in job:
+                await client.aclose()
+
+    with pytest.raises(ClientStateError):
+        await run_closed()

@@ -60,6 +60,9 @@ class BulkJob:
         self._journalled = journalled
         self._batching = batching
         self._check = None if batching is None else check_batchable
+        # Where nothing is waited for between two rows, a worker carries as many as a request takes.
+        carries_many = batching is not None and journalled is None and not self._source.waits
+        self._parcel = batching.batch if batching is not None and carries_many else 1
         self._in_order = asyncio.Lock()
         self._missing = 0
         self._room = _WINDOW_PER_WORKER * concurrency
@@ -106,8 +109,8 @@ class BulkJob:
         self._began = self._clock.monotonic()
         if self._journalled is not None:
             await self._journalled.open()
-        self._working = self._concurrency
-        self._workers = [asyncio.create_task(self._work()) for _ in range(self._concurrency)]
+        self._working = self._concurrency // self._parcel
+        self._workers = [asyncio.create_task(self._work()) for _ in range(self._working)]
         return self
 
     async def __aexit__(
@@ -136,7 +139,7 @@ class BulkJob:
             outcome = self._next_outcome()
             if outcome is not None:
                 self._room += 1
-                if self._blocked:
+                if self._blocked and self._room >= self._parcel:
                     _wake(self._blocked)
                 return outcome
             if self._working == 0:
@@ -181,20 +184,17 @@ class BulkJob:
     async def _work(self) -> None:
         try:
             while True:
-                if self._room <= 0:
+                if self._room < self._parcel:
                     await self._until_room()
                 if self._stopping:
                     return
-                self._room -= 1
-                row = await self._next_row()
-                self._done(await self._deliver(row))
-        except StopAsyncIteration:
-            self._stop(None)
-        except asyncio.CancelledError:
-            if not self._stopping:  # not our doing: something that the source or the client awaited was cancelled
-                self._stop(QlaraError("the bulk job was cancelled from within its source"))
-        except Exception as error:  # the source's own error, a closed client, or a bug: the consumer must see it
-            self._stop(error)
+                self._room -= self._parcel
+                if self._batching is not None and self._parcel > 1:
+                    await self._carry(await self._draw_parcel(), self._batching)
+                else:
+                    self._done(await self._deliver(await self._next_row()))
+        except (Exception, asyncio.CancelledError) as error:
+            self._stop_by(error)
         finally:
             await self._leave()
 
@@ -240,16 +240,44 @@ class BulkJob:
     async def _send_once(self, row: Row, message: Message) -> Outcome:
         try:
             receipt = await self._send(message)
-        except ClientStateError:
-            raise
         except QlaraError as error:
-            if isinstance(error, AuthenticationError):
-                self._stop(error)
-            return Outcome.of(row, state_of(error), error=error)
+            return self._outcome(row, error)
         return Outcome(index=row.index, item=row.item, message=message, state=OutcomeState.ACCEPTED, receipt=receipt)
 
+    async def _draw_parcel(self) -> list[Row]:
+        """Draw the rows that a worker carries at once; fewer where the source ends or fails, which ends the job."""
+        rows: list[Row] = []
+        try:
+            while len(rows) < self._parcel:
+                rows.append(await self._read_row())
+        except (Exception, asyncio.CancelledError) as error:
+            self._stop_by(error)
+        return rows
+
+    async def _carry(self, rows: list[Row], batching: BatchingSender) -> None:
+        """Deliver rows at once; the outcome of each is told as soon as it is known."""
+        sent: list[Row] = []
+        messages: list[Message] = []
+        for row in rows:
+            if row.message is None:
+                self._done(Outcome.of(row, OutcomeState.INVALID, error=row.error))
+            else:
+                sent.append(row)
+                messages.append(row.message)
+        if sent:
+            await batching.send_all(messages, lambda place, ending: self._done(self._outcome(sent[place], ending)))
+
+    def _outcome(self, row: Row, ending: Receipt | QlaraError) -> Outcome:
+        if isinstance(ending, Receipt):
+            return Outcome.of(row, OutcomeState.ACCEPTED, receipt=ending)
+        if isinstance(ending, ClientStateError):
+            raise ending
+        if isinstance(ending, AuthenticationError):
+            self._stop(ending)
+        return Outcome.of(row, state_of(ending), error=ending)
+
     async def _until_room(self) -> None:
-        while self._room <= 0 and not self._stopping:
+        while self._room < self._parcel and not self._stopping:
             freed = asyncio.get_running_loop().create_future()
             self._blocked.append(freed)
             await freed
@@ -259,6 +287,14 @@ class BulkJob:
         self._resumed += outcome.resumed
         self._outcomes.append(outcome)
         self._tell_consumer()
+
+    def _stop_by(self, error: Exception | asyncio.CancelledError) -> None:
+        if isinstance(error, StopAsyncIteration):
+            self._stop(None)
+        elif isinstance(error, Exception):  # the source's own, a closed client, or a bug: the consumer must see it
+            self._stop(error)
+        elif not self._stopping:  # not our doing: something that the source or the client awaited was cancelled
+            self._stop(QlaraError("the bulk job was cancelled from within its source"))
 
     def _stop(self, error: Exception | None) -> None:
         self._stopping = True

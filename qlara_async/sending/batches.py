@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from typing import TypeAlias
 
 from ..clock import Timer
@@ -18,22 +18,23 @@ from ..errors import (
 )
 from ..models.answers import ChannelResult, Receipt
 from ..models.channel import Channel
-from ..models.message import Message, Sms
+from ..models.message import Message, Sms, fix_message_id
 from ..models.telemetry import RetryScheduled
 from ..protocol.absence import Presence
 from ..protocol.batch_answers import Judgement, Verdict, verdicts_of
 from ..protocol.batches import Gathering, Terms, batch_request, check_batchable, terms_of
 from ..protocol.redaction import scrub
 from .calls import CallOptions, Pursuit
+from .gates import admit
 from .lookups import Finding
-from .sends import Sender
+from .sends import Sender, new_message_id
 
 __all__ = ["BatchSender", "BatchingSender", "Ending"]
 
 Ending: TypeAlias = Receipt | QlaraError
 """How one message of a batch ended."""
 
-_Waiting: TypeAlias = "tuple[Sms, Pursuit | None, asyncio.Future[Ending]]"
+_Waiting: TypeAlias = "tuple[Sms, Pursuit | None, _Parcel, int]"
 
 
 class BatchSender(Sender):
@@ -163,6 +164,7 @@ class BatchingSender(BatchSender):
 
     def __init__(self, sender: Sender, options: CallOptions, *, batch: int, flush_after: float) -> None:
         super().__init__(sender)
+        self.batch = batch
         self._options = options
         self._flush_after = flush_after
         self._gathering: Gathering[_Waiting] = Gathering(batch)
@@ -178,61 +180,130 @@ class BatchingSender(BatchSender):
         if not isinstance(message, Sms):
             return await super().pursue(options, message, pursuit)
         check_batchable(message)
-        ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
-        self._gather(message, pursuit, ended)
-        ending = await ended
+        endings: list[Ending] = []
+        parcel = _Parcel(1, lambda place, ending: endings.append(ending))
+        self._gather(message, pursuit, parcel, 0)
+        await parcel.ended
+        (ending,) = endings
         if isinstance(ending, QlaraError):
             raise ending
         return ending
 
+    async def send_all(self, messages: Sequence[Message], tell: Callable[[int, Ending], object]) -> None:
+        """Send messages, at least one, that were checked to be batchable; raises what `tell` raised.
+
+        `tell` is called with the place of each message and how it ended, as soon as that is known. An SMS that no gate
+        is asked about costs neither a task nor a future of its own.
+        """
+        options = self._options
+        waits = bool(options.gates) or options.simulation
+        parcel = _Parcel(len(messages), tell)
+        try:
+            for place, message in enumerate(messages):
+                fix_message_id(message, new_message_id)
+                if waits or not isinstance(message, Sms):
+                    self._start(self._send_one(message, parcel, place))
+                else:
+                    self._gather(message, None, parcel, place)
+            await parcel.ended
+        finally:
+            parcel.ended.cancel()
+
     async def close(self) -> None:
         """Give up what has not been answered."""
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
 
-    def _gather(self, message: Sms, pursuit: Pursuit | None, ended: asyncio.Future[Ending]) -> None:
+    async def _send_one(self, message: Message, parcel: _Parcel, place: int) -> None:
+        """Send a message that gates are asked about, or that goes by itself."""
+        options = self._options
+        try:
+            admitted = await admit(options.gates, message, simulation=options.simulation)
+            if isinstance(admitted, Sms):
+                check_batchable(admitted)
+                self._gather(admitted, None, parcel, place)
+            else:
+                parcel.end(place, await super().pursue(options, admitted))
+        except QlaraError as error:
+            parcel.end(place, error)
+        except asyncio.CancelledError:
+            parcel.ended.cancel()
+            raise
+        except Exception as error:
+            parcel.fail(error)
+
+    def _gather(self, message: Sms, pursuit: Pursuit | None, parcel: _Parcel, place: int) -> None:
         terms = terms_of(message)
-        batch = self._gathering.add(terms, (message, pursuit, ended))
+        batch = self._gathering.add(terms, (message, pursuit, parcel, place))
         if batch is not None:
             timer = self._timers.pop(terms, None)
             if timer is not None:
                 timer.cancel()
-            self._start(terms, batch)
+            self._start(self._carry(terms, batch))
         elif terms not in self._timers:
             due = self._clock.monotonic() + self._flush_after
             self._timers[terms] = self._clock.call_at(due, lambda: self._flush(terms))
 
     def _flush(self, terms: Terms) -> None:
         del self._timers[terms]
-        self._start(terms, self._gathering.take(terms))
+        self._start(self._carry(terms, self._gathering.take(terms)))
 
-    def _start(self, terms: Terms, batch: list[_Waiting]) -> None:
-        task = asyncio.create_task(self._carry(terms, batch))
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _carry(self, terms: Terms, batch: list[_Waiting]) -> None:
         """Send a batch and tell all who wait for it."""
-        wanted = [waiting for waiting in batch if not waiting[2].done()]  # a cancelled send is not sent
+        wanted = [waiting for waiting in batch if not waiting[2].ended.done()]  # a cancelled send is not sent
         pursuit = Pursuit()
         try:
-            endings = await self.send_batch(self._options, [message for message, _, _ in wanted], terms, pursuit)
-            _share(pursuit, wanted)
-            for (_, _, ended), ending in zip(wanted, endings, strict=True):
-                if not ended.done():
-                    ended.set_result(ending)
-        except Exception as error:  # a mistake: who waits must not wait for ever
-            for _, _, ended in wanted:
-                if not ended.done():
-                    ended.set_exception(error)
-        finally:
-            for _, _, ended in wanted:
-                ended.cancel()
+            endings = await self.send_batch(self._options, [waiting[0] for waiting in wanted], terms, pursuit)
+        except asyncio.CancelledError:
+            for _, _, parcel, _ in wanted:
+                parcel.ended.cancel()
+            raise
+        except Exception as error:
+            for _, _, parcel, _ in wanted:
+                parcel.fail(error)
+            return
+        _share(pursuit, wanted)
+        for (_, _, parcel, place), ending in zip(wanted, endings, strict=True):
+            parcel.end(place, ending)
+
+
+class _Parcel:
+    """Messages whose ends somebody waits for: told one by one, and `ended` once all are."""
+
+    __slots__ = ("_left", "_tell", "ended")
+
+    def __init__(self, size: int, tell: Callable[[int, Ending], object]) -> None:
+        self._left = size
+        self._tell = tell
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def end(self, place: int, ending: Ending) -> None:
+        """Tell how a message ended, if anybody still waits."""
+        if self.ended.done():
+            return
+        try:
+            self._tell(place, ending)
+        except Exception as error:
+            self.fail(error)
+            return
+        self._left -= 1
+        if self._left == 0:
+            self.ended.set_result(None)
+
+    def fail(self, error: Exception) -> None:
+        """Tell of a mistake: who waits must not wait for ever."""
+        if not self.ended.done():
+            self.ended.set_exception(error)
 
 
 def _ending(message: Sms, verdict: Verdict, body: bytes, attempts: int) -> Ending | None:
@@ -268,7 +339,7 @@ def _of(error: QlaraError, message: Sms) -> QlaraError:
 
 def _share(pursuit: Pursuit, batch: Sequence[_Waiting]) -> None:
     """Tell each message's pursuit of the attempts, and the first one's of the grants too: they are counted once."""
-    for place, (_, own, _) in enumerate(batch):
+    for place, (_, own, _, _) in enumerate(batch):
         if own is None:
             continue
         own.attempts = pursuit.attempts
