@@ -16,6 +16,7 @@ import msgspec
 
 from .errors import QlaraError, StoreError
 from .models.erasure import Erased
+from .sqlite_reasons import reason_of
 
 __all__ = ["Format", "SqliteFile"]
 
@@ -24,15 +25,6 @@ _T = TypeVar("_T")
 _BUSY_TIMEOUT = 5.0
 _EXCLUSIVE_TIMEOUT = 1.0  # who has such a file keeps it: waiting is for one that is just ending
 _CACHE_KIB = 65_536  # an upper bound: it is taken as pages are read
-_MEANINGS = {
-    sqlite3.SQLITE_BUSY: "it is in use by another process",
-    sqlite3.SQLITE_LOCKED: "it is in use by another process",
-    sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check that its directory is there and may be written to",
-    sqlite3.SQLITE_READONLY: "it may not be written to: check its permissions and its directory's",
-    sqlite3.SQLITE_FULL: "the disk is full",
-    sqlite3.SQLITE_NOTADB: "it is damaged, or something else: it was left as it is; give another path",
-    sqlite3.SQLITE_CORRUPT: "it is damaged: restore it, or give another path",
-}
 
 
 class Format(msgspec.Struct, frozen=True):
@@ -138,7 +130,8 @@ class SqliteFile:
                     self._db = self._opened()
                 return work(self._db)
         except sqlite3.Error as error:
-            raise self._format.error(f"the {self.name} cannot be used: {_meaning(error)}") from error
+            place = "in memory" if self._path is None else self._path
+            raise self._format.error(f"the {self._format.what} {place} cannot be used: {reason_of(error)}") from error
 
     def _opened(self) -> sqlite3.Connection:
         name = ":memory:" if self._path is None else self._path
@@ -168,19 +161,13 @@ class SqliteFile:
             db.execute(f"PRAGMA application_id = {form.application_id}")
             db.execute(f"PRAGMA user_version = {form.version}")
         elif (application, version) != (form.application_id, form.version):
-            raise form.error(f"the file is no {form.what} of this version: it was left as it is; give another path")
+            raise form.error(f"{self._path} is no {form.what} of this version: it was left as it is; give another path")
 
     def _close(self) -> None:
         with self._in_use:
             db, self._db = self._db, None
             if db is not None:
                 db.close()
-
-
-def _meaning(error: sqlite3.Error) -> str:
-    """Say what is wrong without the error's own words."""
-    code = getattr(error, "sqlite_errorcode", 0)
-    return _MEANINGS.get(code & 0xFF) or getattr(error, "sqlite_errorname", "") or type(error).__name__
 
 
 def _transaction(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], _T]) -> _T:

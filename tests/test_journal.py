@@ -637,7 +637,7 @@ async def test_g5_another_program_has_the_file_locked(journal: JournalWriter, pa
         other.execute("BEGIN IMMEDIATE")
         errors = await asyncio.gather(*(begin(journal, index) for index in range(1, 5)), return_exceptions=True)
         assert {type(error) for error in errors} == {JournalWriteError}
-        assert "another program has it locked" in str(errors[0])
+        assert "it is in use by another process" in str(errors[0])
         other.execute("ROLLBACK")
     with pytest.raises(JournalWriteError):
         await begin(journal, 7)

@@ -69,10 +69,8 @@ def test_blocks_can_be_pasted_at_a_prompt(block: str) -> None:
     compiler = codeop.CommandCompiler()
     compiler.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     typed: list[str] = []
-    for line in [
-        *block.splitlines(),
-        "",
-    ]:  # as ``python -m asyncio`` reads them: an empty line ends a compound statement
+    # As ``python -m asyncio`` reads them: an empty line ends a compound statement.
+    for line in [*block.splitlines(), ""]:
         typed.append(line)
         if compiler("\n".join(typed), "README.md") is not None:
             typed = []

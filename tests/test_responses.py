@@ -39,6 +39,12 @@ def error(body: object, status: int, **headers: str) -> ApiError:
     return error_of(response(body, status, **headers), SEND, attempts=1, now=NOW)
 
 
+def test_g11_an_error_keeps_the_gateways_words_and_masks_the_values_of_the_query() -> None:
+    request = Request(method="GET", path="/partner-gateway/v1/messages/status", query="ids=anna&channel=SMS&bare")
+    answer = response({"message": "anna, bare: no such message on this channel"}, 404)
+    assert error_of(answer, request, attempts=1, now=NOW).detail == "…, …: no such message on this channel"
+
+
 def test_a_receipt_from_the_documented_answer() -> None:
     entry = {"accepted": True, "unicode": False, "parts": 2, "reasons": []}
     answer = {"messageId": "m-1", "simulation": False, "results": {"sms": entry}, "new": [1]}

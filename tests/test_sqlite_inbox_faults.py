@@ -37,7 +37,7 @@ async def test_a_file_that_is_locked_at_the_start_can_be_started_later(inboxes: 
     inbox = SqliteInbox(inboxes.path, clock=inboxes.clock, busy_timeout=0.0)
     inboxes.all.append(inbox)
     await inbox.replay(handler="none")  # opens the file
-    with locked(inboxes), pytest.raises(InboxError, match="BUSY"):
+    with locked(inboxes), pytest.raises(InboxError, match="in use"):
         await inbox.start(lambda event: ("handler",), names=lambda: ("handler",))
     await inbox.start(lambda event: ("handler",), names=lambda: ("handler",))
     await put(inbox, delivery())

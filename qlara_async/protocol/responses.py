@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import parse_qsl, unquote, unquote_plus
 
 import msgspec
 
@@ -302,7 +302,7 @@ def _detail(body: Any, response: Response) -> str:
 
 
 def _private_values(request: Request) -> Iterable[str]:
-    yield unquote_plus(request.query)
+    yield from (value or name for name, value in parse_qsl(request.query, keep_blank_values=True))
     if request.message_id is None:
         yield from unquote(request.path).split("/")[4:]  # below /partner-gateway/v1/{resource}
     if request.body is None:

@@ -14,6 +14,7 @@ import msgspec
 from ..clock import Clock, Timer
 from ..errors import TrackingStoreError
 from ..loggers import client_logger
+from ..sqlite_reasons import reason_of
 from .record import Record
 
 __all__ = ["FileStore", "MemoryStore", "Store"]
@@ -173,7 +174,7 @@ class FileStore:
             await asyncio.shield(writing)
         except sqlite3.Error as error:
             self._dirty = batch | self._dirty
-            raise TrackingStoreError(f"{self._path.name}: {error}") from error
+            raise TrackingStoreError(f"{self._path} cannot be written: {reason_of(error)}") from error
         for message_id, record in batch.items():
             if record is not None and message_id not in self._dirty:
                 self._saved(record)
@@ -188,19 +189,19 @@ def _open(path: Path) -> tuple[sqlite3.Connection, list[Record]]:
     try:
         connection = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
-        raise TrackingStoreError(f"{path.name} cannot be opened: {error}") from error
+        raise TrackingStoreError(f"{path} cannot be opened: {reason_of(error)}") from error
     try:
         _prepare(connection, path)
         decode = msgspec.msgpack.Decoder(Record).decode
         return connection, [decode(row) for (row,) in connection.execute("SELECT record FROM tracked")]
     except msgspec.MsgspecError as error:
         connection.close()
-        raise TrackingStoreError(f"{path.name} is damaged") from error
+        raise TrackingStoreError(f"{path} is damaged") from error
     except sqlite3.Error as error:
         connection.close()
         busy = error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-        why = "is in use by another process" if busy else f"cannot be used: {error}"
-        raise TrackingStoreError(f"{path.name} {why}") from error
+        why = "is in use by another process" if busy else f"cannot be used: {reason_of(error)}"
+        raise TrackingStoreError(f"{path} {why}") from error
     except BaseException:
         connection.close()
         raise
@@ -218,7 +219,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     if empty:
         connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
     elif found != (_APPLICATION_ID, _VERSION):
-        raise TrackingStoreError(f"{path.name} is no tracking store of this version; it was left as it is")
+        raise TrackingStoreError(f"{path} is no tracking store of this version; it was left as it is")
 
 
 def _number(connection: sqlite3.Connection, query: str) -> int:

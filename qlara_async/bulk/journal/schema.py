@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from ...errors import JournalDamagedError, JournalError, JournalVersionError, JournalWriteError
+from ...sqlite_reasons import reason_of
 
 __all__ = [
     "APPLICATION_ID",
@@ -43,16 +44,6 @@ CREATE TABLE bulk_rows (
 );
 CREATE UNIQUE INDEX own_ids ON bulk_rows (message_id) WHERE own_id = 1;
 """
-
-_REASONS = {
-    "SQLITE_FULL": "the disk is full",
-    "SQLITE_READONLY": "it is read-only",
-    "SQLITE_PERM": "there is no permission",
-    "SQLITE_CANTOPEN": "it cannot be opened",
-    "SQLITE_BUSY": "another program has it locked",
-    "SQLITE_LOCKED": "another program has it locked",
-    "SQLITE_IOERR": "an I/O error",
-}
 
 
 def connect(path: Path, *, timeout: float) -> sqlite3.Connection:
@@ -150,8 +141,8 @@ def write_error(error: BaseException, path: Path) -> JournalError:
     if _is_damage(error):
         return _damaged(path)
     return JournalWriteError(
-        f"the journal {path} cannot be written ({_reason(error)}): put that right and run the job again with the same "
-        "journal and source; nothing was sent that it does not know"
+        f"the journal {path} cannot be written ({reason_of(error)}): put that right and run the job again with the "
+        "same journal and source; nothing was sent that it does not know"
     )
 
 
@@ -159,7 +150,7 @@ def read_error(error: BaseException, path: Path) -> JournalError:
     """Say what it means that reading failed."""
     if _is_damage(error):
         return _damaged(path)
-    return JournalError(f"the journal {path} cannot be read ({_reason(error)}): check the path and its permissions")
+    return JournalError(f"the journal {path} cannot be read ({reason_of(error)}): check the path and its permissions")
 
 
 def _is_damage(error: BaseException) -> bool:
@@ -168,10 +159,3 @@ def _is_damage(error: BaseException) -> bool:
 
 def _damaged(path: Path) -> JournalDamagedError:
     return JournalDamagedError(f"{path} is no journal, or is damaged: restore it from a copy, or give another path")
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    name: str = getattr(error, "sqlite_errorname", "")
-    return next((reason for start, reason in _REASONS.items() if name.startswith(start)), name or type(error).__name__)

@@ -53,7 +53,7 @@ class Store:
     def __init__(
         self, path: Path, policy: Policy, clock: Clock, random: Callable[[], float], busy_timeout: float
     ) -> None:
-        self._path = path
+        self.path = path
         self._policy = policy
         self._clock = clock
         self._random = random
@@ -73,10 +73,10 @@ class Store:
 
     def open(self) -> None:
         """Open the file, and make it if there is none."""
-        self.db = connect(self._path, busy_timeout=self._busy_timeout)
-        self._file = self._path.stat()
+        self.db = connect(self.path, busy_timeout=self._busy_timeout)
+        self._file = self.path.stat()
         self.runs = Runs(self.db, self._policy, self._random)
-        self._owners = Owners(self.db, self._path, self._policy, self.runs)
+        self._owners = Owners(self.db, self.path, self._policy, self.runs)
         self._retention = Retention(self.db, self._policy)
 
     @property
@@ -387,11 +387,11 @@ class Store:
     def _check_file(self) -> None:
         """Notice that the file was removed or replaced: SQLite would go on writing to what nobody will find again."""
         try:
-            if os.path.samestat(self._path.stat(), self._file):
+            if os.path.samestat(self.path.stat(), self._file):
                 return
         except OSError as error:
-            raise InboxError(f"the inbox {self._path} is gone") from error
-        raise InboxError(f"the inbox {self._path} was replaced by another file")
+            raise InboxError(f"the inbox {self.path} is gone") from error
+        raise InboxError(f"the inbox {self.path} was replaced by another file")
 
 
 def _marked(row: Incoming, conflict: bool) -> Event:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from ....errors import InboxError, QlaraError
 from ....loggers import webhooks_logger
+from ....sqlite_reasons import reason_of
 from .entries import End, Incoming, Leased, Outcome, Snapshot
 from .store import Store
 
@@ -110,7 +111,7 @@ class Writer:
         try:
             self._store.open()
         except Exception as error:
-            self._tell([(opened, _public(error))], [], Snapshot(trouble="unavailable"))
+            self._tell([(opened, self._public(error))], [], Snapshot(trouble="unavailable"))
             return
         self._tell([(opened, None)], [], self._store.snapshot())
         while self._running:
@@ -154,7 +155,7 @@ class Writer:
                 work = outcome.work
             except Exception as error:  # whatever it is, those who wait must not wait for ever
                 self._fail(error)
-                answers = [(put.future, _public(error)) for put in puts]
+                answers = [(put.future, self._public(error)) for put in puts]
         for call in calls:
             answer = self._called(call)
             if call.future is not None:
@@ -175,7 +176,7 @@ class Writer:
             result = call.work(self._store) if call.work else None
         except Exception as error:
             self._fail(error)
-            return _public(error)
+            return self._public(error)
         return result
 
     def _close(self, store: Store) -> None:
@@ -196,7 +197,7 @@ class Writer:
 
     def _fail(self, error: Exception) -> None:
         if self._trouble is None:
-            webhooks_logger.error("the inbox cannot be written: %s", _reason(error))
+            webhooks_logger.error("the inbox cannot be written: %s", reason_of(error))
         self._trouble = "inbox unavailable"
 
     def _snapshot(self) -> Snapshot:
@@ -214,14 +215,9 @@ class Writer:
                 self._running = False
                 self._store.abandon()
 
-
-def _public(error: Exception) -> QlaraError:
-    if isinstance(error, QlaraError):
-        return error
-    public = InboxError(f"the inbox cannot be used: {_reason(error)}")
-    public.__cause__ = error
-    return public
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "sqlite_errorname", "") or type(error).__name__
+    def _public(self, error: Exception) -> QlaraError:
+        if isinstance(error, QlaraError):
+            return error
+        public = InboxError(f"the inbox {self._store.path} cannot be used: {reason_of(error)}")
+        public.__cause__ = error
+        return public
