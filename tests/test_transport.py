@@ -129,7 +129,7 @@ class TestCancellation:
         assert {type(end) for end in ends} <= {DeliveryUnknownError, ConnectionFailed, ClientClosedError}
 
     async def test_an_answer_that_came_during_a_stall_of_the_loop_counts(self, gateway: WireGateway) -> None:
-        async with QlaraClient("k", base_url=gateway.url, timeouts=Timeouts(read=0.1), retry=ONCE) as qlara:
+        async with QlaraClient("k", base_url=gateway.url, timeouts=Timeouts(read=1.0), retry=ONCE) as qlara:
             release = asyncio.Event()
 
             async def later(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -138,13 +138,12 @@ class TestCancellation:
 
             gateway.script = [later]
             sending = asyncio.create_task(qlara.send(sms()))
-            while not gateway.seen:
-                await asyncio.sleep(0)
-            for _ in range(200):  # let the deadline see that the body has left
+            deadlines = qlara._transport._deadlines
+            while not (gateway.seen and any(watched.written for watched in deadlines._open.values())):
                 await asyncio.sleep(0)
             release.set()
             await asyncio.sleep(0)
-            stalled_until = time.perf_counter() + 0.3
+            stalled_until = time.perf_counter() + 1.2
             while time.perf_counter() < stalled_until:
                 continue
             assert (await sending).attempts == 1

@@ -28,6 +28,8 @@ __all__ = ["BulkJob"]
 # few enough that memory stays flat (guarantee G4).
 _WINDOW_PER_WORKER = 4
 
+_ACCEPTED = OutcomeState.ACCEPTED  # an enum's member costs a call to look up, and this one is for each message
+
 
 class BulkJob:
     """A running job: ``async with client.bulk(source) as job: async for outcome in job: …``.
@@ -242,7 +244,7 @@ class BulkJob:
             receipt = await self._send(message)
         except QlaraError as error:
             return self._outcome(row, error)
-        return Outcome(index=row.index, item=row.item, message=message, state=OutcomeState.ACCEPTED, receipt=receipt)
+        return _accepted(row, receipt)
 
     async def _draw_parcel(self) -> list[Row]:
         """Draw the rows that a worker carries at once; fewer where the source ends or fails, which ends the job."""
@@ -269,7 +271,7 @@ class BulkJob:
 
     def _outcome(self, row: Row, ending: Receipt | QlaraError) -> Outcome:
         if isinstance(ending, Receipt):
-            return Outcome.of(row, OutcomeState.ACCEPTED, receipt=ending)
+            return _accepted(row, ending)
         if isinstance(ending, ClientStateError):
             raise ending
         if isinstance(ending, AuthenticationError):
@@ -306,6 +308,10 @@ class BulkJob:
                     task.cancel()  # a source that is slow to yield must not hold the end up
         while self._blocked:
             _wake(self._blocked)
+
+
+def _accepted(row: Row, receipt: Receipt) -> Outcome:
+    return Outcome(index=row.index, item=row.item, message=row.message, state=_ACCEPTED, receipt=receipt)
 
 
 def _wake(waiters: deque[asyncio.Future[None]]) -> None:

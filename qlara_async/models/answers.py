@@ -54,7 +54,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def parts(self) -> int | None:
         """SMS parts the gateway counted, if it said."""
-        sms = self.results.get(Channel.SMS)
+        sms = self.results.get(Channel.SMS) if self.results else None
         return None if sms is None else sms.parts
 
     def __repr__(self) -> str:

@@ -216,7 +216,8 @@ class Sms(_Envelope, frozen=True, kw_only=True):
     @property
     def segments(self) -> rules.Segments:
         """Encoding and number of parts of the text, its placeholders rendered."""
-        return rules.segments(rules.render(self.body, self.placeholders), udh_octets=self._udh_octets)
+        text = self.body if self.placeholders is None else rules.render(self.body, self.placeholders)
+        return rules.segments(text) if self.udh_data is None else rules.segments(text, udh_octets=self._udh_octets)
 
 
 class Rcs(_Envelope, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -93,6 +94,7 @@ class Segments(msgspec.Struct, frozen=True):
     per_part: int
 
 
+@lru_cache(maxsize=16)  # campaigns ask about few texts, many times
 def segments(text: str, *, udh_octets: int = 0) -> Segments:
     r"""Tell the encoding of an SMS text and count its parts.
 

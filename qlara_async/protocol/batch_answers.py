@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -45,6 +46,24 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     result: ChannelResult | None = None
 
 
+class _Batch:
+    """The messages an answer may speak of."""
+
+    def __init__(self, recipients: Mapping[str, str]) -> None:
+        self.recipients = recipients
+
+    @cached_property  # few answers name recipients
+    def ids_by_recipient(self) -> dict[str, str]:
+        """Ids by the recipient in either spelling, of those with one message only."""
+        ids: dict[str, str] = {}
+        twice: set[str] = set()
+        for message_id, recipient in self.recipients.items():
+            for spelled in (recipient, recipient.removeprefix("+")):
+                if ids.setdefault(spelled, message_id) != message_id:
+                    twice.add(spelled)
+        return {recipient: message_id for recipient, message_id in ids.items() if recipient not in twice}
+
+
 _ACCEPTED = Verdict(Judgement.ACCEPTED)
 _OPEN = Verdict(Judgement.OPEN)
 
@@ -60,7 +79,7 @@ def verdicts_of(response: Response, recipients: Mapping[str, str]) -> dict[str, 
         UndecodableAnswerError: it is no JSON, or reports a failure of the server: it proves nothing.
     """
     answer = _decoded(response)
-    named = dict(_entries(answer, recipients))
+    named = dict(_entries(answer, _Batch(recipients)))
     if named:
         others = _OPEN if any(item.judgement is not Judgement.REFUSED for item in named.values()) else _ACCEPTED
     else:
@@ -89,61 +108,49 @@ def _as_a_whole(answer: Any, response: Response) -> Verdict:
     return _OPEN if any(type(count) is int and count > 0 for count in counts) else _ACCEPTED
 
 
-def _entries(answer: Any, recipients: Mapping[str, str]) -> Iterator[tuple[str, Verdict]]:
+def _entries(answer: Any, batch: _Batch) -> Iterator[tuple[str, Verdict]]:
     """Find what speaks of single messages, however deep."""
-    ids_by_recipient = _unambiguous(recipients)
     pending = [answer]
     while pending:
         item = pending.pop()
         if isinstance(item, list):
             pending.extend(item)
         elif isinstance(item, dict):
-            message_id = _subject(item, recipients, ids_by_recipient)
+            message_id = _subject(item, batch)
             if message_id is not None:
                 yield message_id, _verdict(item)
                 continue
             for name, value in item.items():
-                if name in recipients:  # keyed by id
+                if name in batch.recipients:  # keyed by id
                     yield name, _verdict(value if isinstance(value, dict) else {"status": value})
                 elif name in _REFUSING_NAMES and isinstance(value, list):
-                    yield from _refused(value, recipients, ids_by_recipient)
+                    yield from _refused(value, batch)
                 else:
                     pending.append(value)
 
 
-def _refused(
-    items: list[Any], recipients: Mapping[str, str], ids_by_recipient: Mapping[str, str]
-) -> Iterator[tuple[str, Verdict]]:
+def _refused(items: list[Any], batch: _Batch) -> Iterator[tuple[str, Verdict]]:
     for item in items:
         if isinstance(item, dict):
-            message_id = _subject(item, recipients, ids_by_recipient)
+            message_id = _subject(item, batch)
             reasons = _reasons(item)
         else:
-            message_id = str(item) if str(item) in recipients else ids_by_recipient.get(str(item))
+            name = str(item)
+            message_id = name if name in batch.recipients else batch.ids_by_recipient.get(name)
             reasons = ()
         if message_id is not None:
             yield message_id, Verdict(Judgement.REFUSED, ChannelResult(accepted=False, reasons=reasons))
 
 
-def _unambiguous(recipients: Mapping[str, str]) -> dict[str, str]:
-    ids: dict[str, str] = {}
-    twice: set[str] = set()
-    for message_id, recipient in recipients.items():
-        for spelled in (recipient, recipient.removeprefix("+")):
-            if ids.setdefault(spelled, message_id) != message_id:
-                twice.add(spelled)
-    return {recipient: message_id for recipient, message_id in ids.items() if recipient not in twice}
-
-
-def _subject(entry: dict[str, Any], recipients: Mapping[str, str], ids_by_recipient: Mapping[str, str]) -> str | None:
+def _subject(entry: dict[str, Any], batch: _Batch) -> str | None:
     for name in _ID_NAMES:
         value = entry.get(name)
-        if isinstance(value, str) and value in recipients:
+        if isinstance(value, str) and value in batch.recipients:
             return value
     for name in _RECIPIENT_NAMES:
         value = entry.get(name)
-        if isinstance(value, str) and value in ids_by_recipient:
-            return ids_by_recipient[value]
+        if isinstance(value, str) and value in batch.ids_by_recipient:
+            return batch.ids_by_recipient[value]
     return None
 
 

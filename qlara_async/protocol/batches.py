@@ -8,7 +8,7 @@ in sender, text, user data header and schedule too.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -28,7 +28,7 @@ _ENCODER = msgspec.json.Encoder(order="deterministic")
 _T = TypeVar("_T")
 
 
-class Terms(NamedTuple):
+class Terms(msgspec.Struct, frozen=True, gc=False):
     """What all messages of a request have in common."""
 
     simulation: bool = False
@@ -91,7 +91,11 @@ def batch_request(messages: Sequence[Sms], terms: Terms) -> Request:
             entry = entries[key] = _Entry([], [], message.sender, text, message.udh_data, scheduling)
         entry.destinations.append(message.destination)
         entry.ids.append(message.message_id or "")
-    return Request(method="POST", path=LEGACY_SEND_PATH, body=_ENCODER.encode(_Send(list(entries.values()), *terms)))
+    return Request(
+        method="POST",
+        path=LEGACY_SEND_PATH,
+        body=_ENCODER.encode(_Send(list(entries.values()), *msgspec.structs.astuple(terms))),
+    )
 
 
 class Gathering(Generic[_T]):
@@ -107,7 +111,9 @@ class Gathering(Generic[_T]):
 
     def add(self, kind: Hashable, item: _T) -> list[_T] | None:
         """Add an item to the open batch of its kind; returns that batch, closed, once it is full."""
-        batch = self._open.setdefault(kind, [])
+        batch = self._open.get(kind)
+        if batch is None:
+            batch = self._open[kind] = []
         batch.append(item)
         return self.take(kind) if len(batch) >= self._size else None
 

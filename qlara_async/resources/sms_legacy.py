@@ -69,9 +69,13 @@ class SmsLegacy:
         """
         simulation = simulation or self._options.simulation
         terms = Terms(simulation, enable_notification, skip_rcs_override, enable_concatenated, enable_unicode)
-        asked = terms._asdict()
-        del asked["enable_concatenated"], asked["enable_unicode"]
-        wanted = [message for text in messages for message in text.messages(**asked)]
+        wanted = [
+            message
+            for text in messages
+            for message in text.messages(
+                simulation=simulation, enable_notification=enable_notification, skip_rcs_override=skip_rcs_override
+            )
+        ]
         if not wanted:
             raise InvalidMessageError("give at least one message", field="messages")
         admitted = [await self._admitted(message) for message in wanted]

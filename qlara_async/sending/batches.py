@@ -80,7 +80,7 @@ class BatchSender(Sender):
         self, options: CallOptions, batch: Sequence[Sms], terms: Terms, pursuit: Pursuit
     ) -> tuple[QlaraError | None, list[Ending | None]]:
         """Make a request; return what doubt it leaves, and the endings of those messages that have one."""
-        recipients = {_id_of(message): message.destination for message in batch}
+        recipients = {message.message_id or "": message.destination for message in batch}
         try:
             response = await self._caller.call(batch_request(batch, terms), options, pursuit)
             verdicts = verdicts_of(response, recipients)
@@ -91,7 +91,7 @@ class BatchSender(Sender):
         except QlaraError as error:
             return None, [_of(error, message) for message in batch]
         body, attempts = response.body, pursuit.attempts
-        endings = [_ending(message, verdicts[_id_of(message)], body, attempts) for message in batch]
+        endings = [_ending(message, verdicts[message.message_id or ""], body, attempts) for message in batch]
         accepted = [ending.message_id for ending in endings if isinstance(ending, Receipt)]
         for message_id in (*accepted[:1], *accepted[-1:]):
             self._lookups.remember(Channel.SMS, message_id)
@@ -310,8 +310,8 @@ def _ending(message: Sms, verdict: Verdict, body: bytes, attempts: int) -> Endin
     if verdict.judgement is Judgement.ACCEPTED:
         results: dict[str, ChannelResult] = {} if verdict.result is None else {Channel.SMS.value: verdict.result}
         return Receipt(
-            message_id=_id_of(message),
-            channel=Channel.SMS,
+            message_id=message.message_id or "",
+            channel=message.channel,
             results=results,
             simulation=message.simulation,
             attempts=attempts,

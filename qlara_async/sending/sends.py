@@ -40,7 +40,7 @@ if hasattr(os, "register_at_fork"):
 
 def new_message_id() -> str:
     """Mint an id: 128 random bits as 32 hexadecimal digits."""
-    return f"{_RANDOM.getrandbits(128):032x}"
+    return _RANDOM.getrandbits(128).to_bytes(16, "big").hex()
 
 
 class Sender:
