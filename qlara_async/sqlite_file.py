@@ -18,7 +18,7 @@ from .errors import QlaraError, StoreError
 from .models.erasure import Erased
 from .sqlite_reasons import reason_of
 
-__all__ = ["Format", "SqliteFile"]
+__all__ = ["Format", "SqliteFile", "scrub"]
 
 _T = TypeVar("_T")
 
@@ -103,7 +103,7 @@ class SqliteFile:
             StoreError: the file cannot be written.
         """
         entries = await self.write(work)
-        scrubbed = self._path is None or await self._on_thread(partial(self._guarded, _scrub))
+        scrubbed = self._path is None or await self._on_thread(partial(self._guarded, scrub))
         return Erased(place=self.name, removed={"entries": entries}, scrubbed=scrubbed)
 
     async def aclose(self) -> None:
@@ -182,7 +182,7 @@ def _transaction(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], _T
     return result
 
 
-def _scrub(db: sqlite3.Connection) -> bool:
+def scrub(db: sqlite3.Connection) -> bool:
     """Rewrite the file without its free pages, and empty the write-ahead log; return whether that could be done."""
     try:
         db.execute("VACUUM")

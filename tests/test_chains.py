@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import signal
 import sys
 import threading
@@ -56,6 +57,10 @@ async def pass_time(world: World, seconds: float) -> None:
         for _ in range(2):
             for chains in [one for one in MADE if one._open]:
                 await chains._store.find("")  # comes after what was written before
+
+
+def kept_in(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in folder.iterdir())
 
 
 async def end_of(running: asyncio.Task[ChainResult], world: World) -> ChainResult:
@@ -205,7 +210,7 @@ async def test_a_restart_honours_the_original_deadlines(tmp_path: Path) -> None:
         async with Chained(world, store=store).chains as chains:
             waiting = asyncio.create_task(chains.send(three(within=100, grace=5, chain_id="c")))
             await pass_time(world, 40)
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(ClientStateError, match="chains were closed"):
             await waiting
         await pass_time(world, 30)
         async with Chained(world, store=store).chains as chains:
@@ -305,7 +310,7 @@ async def test_g12_leaving_stops_everything() -> None:
             world.sandbox.outcome(FIRST, "SENT")
             waiting = asyncio.create_task(chains.send(three()))
             await until(lambda: sent(world))
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(ClientStateError, match="chains were closed"):
             await waiting
         with pytest.raises(ClientStateError):
             await chains.send(three())
@@ -372,6 +377,56 @@ async def test_a_process_killed_goes_on_from_its_store(moment: str, tmp_path: Pa
         output, _ = await process.communicate()
         assert output.decode().split() == ["1", "silent", "delivered"]
         assert dict(sandbox.accepted) == {"leg-0": 1, "leg-1": 1}
+
+
+async def test_gdpr_a_chain_to_a_number_ends_where_it_stands_and_no_byte_is_left(tmp_path: Path) -> None:
+    store = tmp_path / "chains.db"
+    async with World() as world:
+        world.sandbox.outcome(FIRST, "SENT")
+        async with Chained(world, store=store).chains as chains:
+            running = asyncio.create_task(chains.send(three(within=100, chain_id="c")))
+            await pass_time(world, 20)
+            assert THIRD[1:].encode() in kept_in(tmp_path)
+            erased = await chains.erase("0039 340 0000003")  # a leg that is not due yet
+            assert (erased.removed, erased.scrubbed) == ({"entries": 1}, True)
+            result = await running
+            assert (states(result), result.winner) == (["accepted", "waiting", "waiting"], None)
+            assert chains.unfinished == ()
+            await pass_time(world, 200)
+            assert await chains.send(three(chain_id="c")) == result  # known: not sent again
+            assert (await chains.erase(THIRD)).total == 0
+    assert sent(world) == [FIRST]
+    assert not [number for number in (FIRST, SECOND, THIRD) if number[1:].encode() in kept_in(tmp_path)]
+
+
+async def test_gdpr_a_chain_in_the_store_is_ended_without_going_on(tmp_path: Path) -> None:
+    store = tmp_path / "chains.db"
+    call, named = Sms(destination=THIRD, sender="ACME", body=f"Call {FIRST}"), f"reminder-{SECOND}"
+    async with World() as world:
+        for destination in (FIRST, THIRD):
+            world.sandbox.outcome(destination, "SENT")
+        async with Chained(world, store=store).chains as chains:
+            under_way = [
+                asyncio.create_task(chains.send(chain))
+                for chain in (three(chain_id="c"), FallbackChain([call, copy.copy(call)], within=90, chain_id="other"))
+            ]
+            ended = FallbackChain(
+                [Sms(destination=SECOND, sender="ACME", body="Ciao") for _ in "ab"], within=90, chain_id=named
+            )
+            await end_of(asyncio.create_task(chains.send(ended)), world)
+        await asyncio.gather(*under_way, return_exceptions=True)
+        before = sent(world)
+        chains = Chained(world, store=store).chains
+        erased = await chains.erase(FIRST)
+        assert (erased.total, erased.scrubbed) == (1, False)
+        assert "to somebody else" in erased.note
+        assert (await chains.erase(SECOND)).total == 1  # it was in an id
+        async with chains:
+            assert chains.unfinished == ("other",)
+            assert (await chains.result("c")).winner is None
+            with pytest.raises(ConfigurationError, match="no such chain"):
+                await chains.result(named)
+    assert sent(world) == before
 
 
 async def test_faq_how_does_rcs_fallback_work() -> None:

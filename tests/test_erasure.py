@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
-from qlara_async import Conversations, DeliveryTracker, QlaraClient, Sms, SuppressionList, erase_number
+from qlara_async import Conversations, DeliveryTracker, FallbackChains, QlaraClient, Sms, SuppressionList, erase_number
 from qlara_async.consent import ErasureReport
 from qlara_async.errors import InvalidMessageError, StoreError
+from qlara_async.sandbox import Life
 from qlara_async.webhooks import Inbound, SqliteInbox, UrlToken, WebhookReceiver
 
+from .tracking_world import World, until
 from .wire import WireGateway
 
 pytestmark = pytest.mark.anyio
@@ -112,6 +114,7 @@ async def test_gdpr_a_number_is_erased_everywhere_and_the_report_says_what_was_r
         Conversations(tmp_path / "conversations.db") as conversations,
         QlaraClient("key", base_url=gateway.url, suppression=suppression) as qlara,
         DeliveryTracker(qlara) as tracker,
+        FallbackChains(qlara, tracker, store=tmp_path / "chains.db") as chains,
     ):
         message = Sms(destination=NUMBER, sender="ACME", body="Ciao")
         async with qlara.bulk([message], journal=journal) as job:
@@ -122,12 +125,13 @@ async def test_gdpr_a_number_is_erased_everywhere_and_the_report_says_what_was_r
             await post(receiver, inbound(number, "stop", number))
         await receiver.idle()
         places: dict[str, Any] = {"inbox": inbox, "conversations": conversations, "suppression": suppression}
-        report = await erase_number(NUMBER, **places, journals=[journal], tracker=tracker)
+        report = await erase_number(NUMBER, **places, journals=[journal], tracker=tracker, chains=chains)
         assert {place.place: place.total for place in report.places} == {
             "inbox": 1,
             "file of conversations conversations.db": 1,
             "suppression list suppressed.db": 1,
             "journal journal.db": 0,
+            "store of chains chains.db": 0,
             "delivery tracker": 0,
         }
         assert (report.total, report.complete) == (3, True)
@@ -184,6 +188,26 @@ async def test_a_number_in_an_id_of_your_own_is_told(gateway: WireGateway, tmp_p
     report = await erase_number(NUMBER, journals=[journal])
     assert not report.complete
     assert "delete the journal" in report.places[0].note
+
+
+@pytest.mark.usefixtures("no_task_left")
+async def test_gdpr_a_tracked_message_that_names_the_number_is_forgotten(tmp_path: Path) -> None:
+    async with World(store=tmp_path / "tracking.db", receiver=True, sandbox={"life": Life(final=60)}) as world:
+        for message_id in (f"reminder-{NUMBER}", f"reminder-{OTHER}"):
+            await world.qlara.send(Sms(destination=NUMBER, sender="ACME", body="Ciao", message_id=message_id))
+        early = await erase_number(NUMBER, tracker=world.tracker)
+        assert (early.total, early.complete) == (0, False)
+        assert "1 under way" in early.places[0].note
+        await world.advance(60)
+        await until(lambda: len(world.told) == 2)
+        await world.tracker.idle()
+        assert "tracking.db-wal" in left(tmp_path, NUMBER)
+        report = await erase_number(NUMBER, tracker=world.tracker)
+        assert (report.total, report.complete) == (1, True)
+        assert await world.tracker.status(f"reminder-{NUMBER}") is None
+        assert await world.tracker.status(f"reminder-{OTHER}") is not None
+        assert left(tmp_path, NUMBER) == []
+    assert left(tmp_path, OTHER) == ["tracking.db"]
 
 
 async def test_erasing_needs_a_number_and_files_that_are_there(tmp_path: Path) -> None:

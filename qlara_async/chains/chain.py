@@ -14,6 +14,7 @@ import msgspec
 from ..errors import ConfigurationError
 from ..models.channel import Channel
 from ..models.message import Message, Rcs, Sms, WhatsApp, build, fix_message_id
+from ..protocol.numbers import normal_number
 
 __all__ = ["ChainResult", "FallbackChain", "Leg", "LegResult", "LegState", "Progress"]
 
@@ -113,6 +114,18 @@ class Progress(msgspec.Struct, kw_only=True):
         leg.state = LegState.DELIVERED
         if self.winner is None:
             self.winner = self.legs.index(leg)
+
+    def goes_to(self, number: str) -> bool:
+        """Whether a leg goes to that number, in E.164, of a chain that has not ended."""
+        return any(normal_number(leg.fields.get("destination")) == number for leg in self.legs)
+
+    def end(self) -> None:
+        """End it here, so that only ids and states are left of it."""
+        self.done = True
+        for leg in self.legs:
+            leg.fields = {}
+            if leg.state is LegState.SENDING:
+                leg.state = LegState.UNKNOWN
 
     def result(self) -> ChainResult:
         """How it ended, or stands."""

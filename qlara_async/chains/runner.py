@@ -20,6 +20,8 @@ from ..errors import (
 from ..loggers import client_logger
 from ..models.answers import Receipt
 from ..models.channel import DeliveryStatus
+from ..models.erasure import Erased
+from ..protocol.numbers import checked_number
 from .chain import ChainResult, FallbackChain, Leg, LegState, Progress
 from .store import ChainStore
 
@@ -65,7 +67,7 @@ class FallbackChains:
         self._tracker = tracker
         self._clock = clock or SystemClock()
         self._store = ChainStore(store)
-        self._runs: dict[str, asyncio.Task[ChainResult]] = {}
+        self._runs: dict[str, _Run] = {}
         self._open = False
 
     async def __aenter__(self) -> Self:
@@ -81,10 +83,7 @@ class FallbackChains:
     ) -> None:
         """Stop. With a store, chains under way go on when it is opened again."""
         self._open = False
-        runs = list(self._runs.values())
-        for run in runs:
-            run.cancel()
-        await asyncio.gather(*runs, return_exceptions=True)
+        await _stopped(list(self._runs.values()))
         await self._store.close()
 
     @property
@@ -113,6 +112,31 @@ class FallbackChains:
         """
         return await self._end_of(chain_id, None)
 
+    async def erase(self, number: str) -> Erased:
+        """End the chains that go to a number where they stand, and leave no byte of it in the store.
+
+        What was sent was sent; no further leg is. Who waits for such a chain gets its result as it stands. The ids and
+        states of a chain stay, so that it is not sent again, unless the number is part of an id. Erasing needs no
+        block: before it is entered, chains in the store are ended without going on.
+
+        Args:
+            number: with its country code, as ``+39…`` or ``0039…``.
+
+        Raises:
+            InvalidMessageError: it is no such number.
+            ChainStoreError: the store cannot be used.
+        """
+        plain = checked_number(number)
+        theirs = [run for run in self._runs.values() if run.progress.goes_to(plain)]
+        for run in theirs:
+            run.progress.end()
+        await _stopped(theirs)
+        try:
+            return await self._store.erase(plain)
+        finally:
+            if not self._open:
+                await self._store.close()
+
     async def _end_of(self, chain_id: str, chain: FallbackChain | None) -> ChainResult:
         self._check_open()
         if chain_id not in self._runs:
@@ -126,38 +150,46 @@ class FallbackChains:
                 if known is None:
                     raise ConfigurationError("no such chain is known")
                 self._start(known)
-        return await asyncio.shield(self._runs[chain_id])
+        run = self._runs[chain_id]
+        await asyncio.wait([run.task])
+        if not run.task.cancelled():
+            return run.task.result()
+        if run.progress.done:
+            return run.progress.result()  # erased
+        raise ClientStateError("the chains were closed: with a store, this one goes on when they are entered again")
 
     def _check_open(self) -> None:
         if not self._open:
             raise ClientStateError("enter the chains first: async with FallbackChains(…) as chains")
 
     def _start(self, progress: Progress) -> None:
-        run = asyncio.get_running_loop().create_task(
-            _Run(self._client, self._tracker, self._clock, self._store).go(progress)
-        )
+        run = _Run(self._client, self._tracker, self._clock, self._store, progress)
         self._runs[progress.chain_id] = run
-        run.add_done_callback(lambda run: self._ended(progress.chain_id, run))
+        run.task.add_done_callback(lambda task: self._ended(progress.chain_id, task))
 
-    def _ended(self, chain_id: str, run: asyncio.Task[ChainResult]) -> None:
+    def _ended(self, chain_id: str, task: asyncio.Task[ChainResult]) -> None:
         del self._runs[chain_id]
-        if not run.cancelled() and (error := run.exception()) is not None:
+        if not task.cancelled() and (error := task.exception()) is not None:
             client_logger.error("the fallback chain %s stopped: %s", chain_id, type(error).__name__)
 
 
 class _Run:
     """One chain's run, in one task; each leg under way has a task that waits for its delivery."""
 
-    def __init__(self, client: QlaraClient, tracker: DeliveryTracker, clock: Clock, store: ChainStore) -> None:
+    def __init__(
+        self, client: QlaraClient, tracker: DeliveryTracker, clock: Clock, store: ChainStore, progress: Progress
+    ) -> None:
         self._client = client
         self._tracker = tracker
         self._clock = clock
         self._store = store
+        self.progress = progress
         self._watches: list[asyncio.Task[None]] = []
         self._news: asyncio.Future[None] | None = None
         self._blind: ClientStateError | None = None
+        self.task = asyncio.get_running_loop().create_task(self._go(progress))
 
-    async def go(self, progress: Progress) -> ChainResult:
+    async def _go(self, progress: Progress) -> ChainResult:
         try:
             for place, leg in enumerate(progress.legs):
                 if leg.state is LegState.SENDING:
@@ -173,9 +205,7 @@ class _Run:
             for watch in self._watches:
                 watch.cancel()
             await asyncio.gather(*self._watches, return_exceptions=True)
-        progress.done = True
-        for leg in progress.legs:
-            leg.fields = {}
+        progress.end()
         await self._store.save(progress)
         return progress.result()
 
@@ -263,3 +293,9 @@ class _Run:
     def _wake(self) -> None:
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
+
+
+async def _stopped(runs: list[_Run]) -> None:
+    for run in runs:
+        run.task.cancel()
+    await asyncio.gather(*(run.task for run in runs), return_exceptions=True)

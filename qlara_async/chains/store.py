@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
 from os import PathLike
 
 import msgspec
 
 from ..errors import ChainStoreError
+from ..models.erasure import Erased
 from ..sqlite_file import Format, SqliteFile
 from .chain import Progress
 
@@ -57,6 +59,14 @@ class ChainStore:
         row = (progress.chain_id, progress.done, msgspec.msgpack.encode(progress))
         await self._file.write(lambda db: db.execute("INSERT OR REPLACE INTO chains VALUES (?, ?, ?)", row).rowcount)
 
+    async def erase(self, number: str) -> Erased:
+        """End the chains that go to a number, and remove those that have it in an id. Raises ``ChainStoreError``."""
+        erased = await self._file.erase(partial(_erase, number=number))
+        if not await self._file.read(partial(_still_holds, digits=number[1:].encode())):
+            return erased
+        note = "a chain to somebody else holds the number in a text: erase again when it has ended"
+        return msgspec.structs.replace(erased, scrubbed=False, note=note)
+
     async def close(self) -> None:
         """Close the file, after all that was saved."""
         await self._file.aclose()
@@ -64,6 +74,27 @@ class ChainStore:
 
 def _unfinished(db: sqlite3.Connection) -> list[Progress]:
     return [_decoded(kept) for (kept,) in db.execute("SELECT progress FROM chains WHERE NOT done")]
+
+
+def _erase(db: sqlite3.Connection, number: str) -> int:
+    erased = 0
+    for chain_id, kept in db.execute("SELECT chain_id, progress FROM chains").fetchall():
+        progress = _decoded(kept)
+        ids = (chain_id, *(leg.message_id for leg in progress.legs))
+        if any(number[1:] in one for one in ids):
+            db.execute("DELETE FROM chains WHERE chain_id = ?", (chain_id,))
+        elif progress.goes_to(number):
+            progress.end()
+            row = (msgspec.msgpack.encode(progress), chain_id)
+            db.execute("UPDATE chains SET done = 1, progress = ? WHERE chain_id = ?", row)
+        else:
+            continue
+        erased += 1
+    return erased
+
+
+def _still_holds(db: sqlite3.Connection, digits: bytes) -> bool:
+    return db.execute("SELECT 1 FROM chains WHERE instr(progress, ?) LIMIT 1", (digits,)).fetchone() is not None
 
 
 def _decoded(kept: bytes) -> Progress:

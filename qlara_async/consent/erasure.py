@@ -15,6 +15,7 @@ from ..models.erasure import Erased
 from ..protocol.numbers import checked_number
 
 if TYPE_CHECKING:
+    from ..chains import FallbackChains
     from ..conversations import Conversations
     from ..tracking import DeliveryTracker
     from ..webhooks import SqliteInbox
@@ -53,14 +54,16 @@ async def erase_number(
     suppression: SuppressionList | None = None,
     journals: Iterable[str | PathLike[str]] = (),
     tracker: DeliveryTracker | None = None,
+    chains: FallbackChains | None = None,
     keep_suppressed: bool = True,
 ) -> ErasureReport:
     """Take a number out of what is given, and say what was removed.
 
     The inbox loses every event of the number, pending work included: handlers that have begun are not stopped. A number
     that is suppressed stays so by a keyed digest, unless `keep_suppressed` is false: to be forgotten is no wish to be
-    written to again. Journals and the tracker hold no numbers; the journals' bytes are searched all the same, for a
-    number may be part of a ``message_id`` that you gave.
+    written to again. Fallback chains to it end where they stand. Journals and the tracker hold no numbers, but a number
+    may be part of a ``message_id`` that you gave: such messages are taken out of the tracker, and the journals' bytes
+    are searched. The file of an `InboundRepair` holds keyed digests only.
 
     Args:
         number: with its country code, as ``+39…`` or ``0039…``.
@@ -69,11 +72,12 @@ async def erase_number(
         suppression: see `SuppressionList`.
         journals: files of bulk jobs, none of them running.
         tracker: of deliveries.
+        chains: of messages, entered or not.
         keep_suppressed: go on suppressing a number that is suppressed.
 
     Raises:
         InvalidMessageError: it is no such number.
-        InboxError, StoreError: a place cannot be used; those before it are erased.
+        InboxError, StoreError, ChainStoreError, TrackingStoreError: a place cannot be used; those before it are erased.
     """
     plain = checked_number(number)
     places: list[Erased] = []
@@ -85,8 +89,10 @@ async def erase_number(
         places.append(await suppression.erase(plain, keep_suppressed=keep_suppressed))
     for journal in journals:
         places.append(await asyncio.to_thread(_searched, Path(journal), plain[1:].encode()))
+    if chains is not None:
+        places.append(await chains.erase(plain))
     if tracker is not None:
-        places.append(Erased(place="delivery tracker", removed={}, note="it knows messages by their ids only"))
+        places.append(await tracker.erase(plain))
     return ErasureReport(tuple(places))
 
 

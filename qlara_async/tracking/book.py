@@ -102,16 +102,30 @@ class Book:
             untold: tells which have outcomes still to be told: these are kept besides, or others would lose theirs.
         """
         gone = list(self._to_forget(now, watched, untold))
-        for record in gone:
-            self._open.pop(record.message_id, None)
-            self._ended.pop(record.message_id, None)
-            for gateway_id in record.gateway_ids:
-                self._owners.pop(gateway_id, None)
+        self._remove(gone)
         lost = sum(record.ended_at is None for record in gone)
         if lost and not self._warned:
             self._warned = True
             client_logger.warning("%d messages are no longer tracked: there are more than %d", lost, self._limit)
         return gone
+
+    def erase(self, digits: str, *, untold: Callable[[Record], bool]) -> tuple[list[Record], int]:
+        """Forget messages whose `Record.words` hold these digits, but for those that are still needed.
+
+        Returns:
+            What is forgotten; how many are not, because they have not ended or are `untold`.
+        """
+        named = [record for record in self if any(digits in word for word in record.words)]
+        gone = [record for record in named if record.ended_at is not None and not untold(record)]
+        self._remove(gone)
+        return gone, len(named) - len(gone)
+
+    def _remove(self, records: list[Record]) -> None:
+        for record in records:
+            self._open.pop(record.message_id, None)
+            self._ended.pop(record.message_id, None)
+            for gateway_id in record.gateway_ids:
+                self._owners.pop(gateway_id, None)
 
     def _to_forget(
         self, now: float, watched: Callable[[Record], bool], untold: Callable[[Record], bool]

@@ -108,6 +108,11 @@ class Record(msgspec.Struct, kw_only=True, eq=False):
     notices: list[Notice] = []
 
     @property
+    def words(self) -> tuple[str, ...]:
+        """Its ids and the gateway's words: where a phone number could stand."""
+        return self.message_id, *self.gateway_ids, self.description or ""
+
+    @property
     def status(self) -> DeliveryStatus:
         """The message's status, by all its parts on its best channel."""
         return message_status(self.legs, self.totals)

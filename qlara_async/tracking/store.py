@@ -14,6 +14,7 @@ import msgspec
 from ..clock import Clock, Timer
 from ..errors import TrackingStoreError
 from ..loggers import client_logger
+from ..sqlite_file import scrub
 from ..sqlite_reasons import reason_of
 from .record import Record
 
@@ -45,6 +46,9 @@ class Store(Protocol):
     async def flush(self) -> None:
         """Return when all that was saved before is safe. Raises ``TrackingStoreError``."""
 
+    async def scrub(self) -> bool:
+        """Flush, leave no byte of what was forgotten, and return whether that could be done. Raises like `flush`."""
+
     async def close(self) -> None:
         """Flush and close."""
 
@@ -69,6 +73,10 @@ class MemoryStore:
 
     async def flush(self) -> None:
         """Do nothing."""
+
+    async def scrub(self) -> bool:
+        """Do nothing."""
+        return True
 
     async def close(self) -> None:
         """Do nothing."""
@@ -130,6 +138,11 @@ class FileStore:
         self._commit_soon()
         if self._committing is not None:
             await asyncio.shield(self._committing)
+
+    async def scrub(self) -> bool:
+        """Flush, and rewrite the file without what was forgotten; return whether that could be done."""
+        await self.flush()
+        return self._connection is not None and await anyio.to_thread.run_sync(scrub, self._connection)
 
     async def close(self) -> None:
         """Flush and close."""

@@ -23,10 +23,13 @@ from ..errors import (
 from ..loggers import client_logger
 from ..models.answers import MessageStatus, Receipt
 from ..models.channel import Channel, DeliveryStatus
+from ..models.erasure import Erased
 from ..models.message import Message
 from ..models.options import Priority, RetryPolicy
+from ..protocol.numbers import checked_number
 from ..webhooks.router import Router
 from .book import Book
+from .erasure import erase_from
 from .notices import Handler, Notifier
 from .polling import Poller, Schedule
 from .record import Record, Report, StatusChange, Target, check_target, record_of
@@ -218,6 +221,24 @@ class DeliveryTracker:
         if any(not isinstance(status, str) for status in statuses):
             raise ConfigurationError("to register a handler, write @tracker.on_status() with ()")
         return self._notifier.subscriber(frozenset(map(_known_status, statuses)), name)
+
+    async def erase(self, number: str) -> Erased:
+        """Forget the messages that have a number in an id, or in the gateway's words, and leave no byte of it.
+
+        Nothing else of a message is known here. One under way, or with an outcome that a handler is still to be told
+        of, is kept, and the report says so: erase again later.
+
+        Args:
+            number: with its country code, as ``+39…`` or ``0039…``.
+
+        Raises:
+            InvalidMessageError: it is no such number.
+            TrackingStoreError: the store cannot be used.
+            ClientStateError: the tracker is closed.
+        """
+        plain = checked_number(number)
+        await self.start()
+        return await erase_from(self._book, self._store, plain, untold=self._notifier.owes)
 
     # --- waits ---
 

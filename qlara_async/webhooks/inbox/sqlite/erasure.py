@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 from typing import Any
 
 import msgspec
@@ -13,7 +12,7 @@ from ....protocol.numbers import normal_number
 from .codec import unpack
 from .store import Store
 
-__all__ = ["Erasure", "scrub"]
+__all__ = ["Erasure"]
 
 _PAGE = 500
 
@@ -59,16 +58,6 @@ class Erasure:
         if isinstance(event, UnknownEvent):
             return self._written.search(event.raw) is not None
         return self._number in _numbers(event)
-
-
-def scrub(store: Store) -> bool:
-    """Rewrite the file without what was deleted, and empty its log; return whether that could be done."""
-    try:
-        store.db.execute("VACUUM")
-        ((busy, _, _),) = store.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    except sqlite3.OperationalError:  # another process writes, or the disk has no room for a copy
-        return False
-    return not busy
 
 
 def _numbers(event: Event) -> set[str | None]:

@@ -15,12 +15,13 @@ from ....loggers import webhooks_logger
 from ....models.erasure import Erased
 from ....models.events import UnknownEvent
 from ....protocol.numbers import checked_number
+from ....sqlite_file import scrub
 from .. import InboxStats, Lane, Limits, Matcher, Row, Verdict, Work
 from ..ready import ReadyWork
 from . import listing
 from .codec import unpack
 from .entries import DeadLetter, End, Leased, Policy, Quarantined, Snapshot
-from .erasure import Erasure, scrub
+from .erasure import Erasure
 from .matching import Matching
 from .quarantine import readmit
 from .store import Store
@@ -308,7 +309,7 @@ class SqliteInbox:
         writer = await self._opened()
         while await writer.call(lambda store: store.write(erasure.page)):
             pass
-        scrubbed = bool(await writer.call(scrub))
+        scrubbed = bool(await writer.call(lambda store: scrub(store.db)))
         return Erased(place="inbox", removed=erasure.removed, scrubbed=scrubbed)
 
     async def _opened(self) -> Writer:
