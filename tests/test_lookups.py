@@ -147,6 +147,26 @@ async def test_doubts_that_arise_together_share_a_request(qlara: QlaraClient, ga
     assert set(gateway.message_ids.values()) == {1}
 
 
+async def test_g1_a_doubt_that_shares_a_request_keeps_its_own_settle(gateway: WireGateway) -> None:
+    still, ended = VirtualClock(jump=False), list[ClientEvent]()
+    visible_from = still.monotonic() + 5
+    shown = {"control": 0.0, "slow": visible_from}
+    async with QlaraClient("k", base_url=gateway.url, clock=still, on_event=ended.append) as qlara:
+        await qlara.send(sms(message_id="control"))
+        routed(gateway, sends=[drop, drop], visible=lambda item: still.monotonic() >= shown.get(item, 1e9))
+        hasty = qlara.with_options(retry=RetryPolicy(settle=1))
+        sending = []
+        for name, view in (("hasty", hasty), ("slow", qlara)):
+            sending.append(asyncio.create_task(view.send(sms(message_id=name))))
+            while len(ended) <= len(sending):
+                await asyncio.sleep(0)
+        while not all(task.done() for task in sending):
+            await still.advance(0.25)
+        assert [task.result().looked_up for task in sending] == [False, True]
+    assert lookups(gateway)[0] == {"control", "hasty", "slow"}
+    assert gateway.message_ids == {"control": 1, "hasty": 2, "slow": 1}
+
+
 async def test_a_repeat_after_absence_is_told(gateway: WireGateway, clock: VirtualClock) -> None:
     events: list[ClientEvent] = []
     async with QlaraClient("k", base_url=gateway.url, clock=clock, on_event=events.append) as qlara:

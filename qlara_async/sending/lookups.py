@@ -40,6 +40,7 @@ _OPEN = Finding(Presence.OPEN)
 class _Doubt(msgspec.Struct, eq=False):
     message_id: str
     ended: float
+    settle: float
     answered: asyncio.Future[Finding]
 
 
@@ -112,7 +113,7 @@ class Lookups:
     ) -> Finding:
         if self._closed:
             return _OPEN
-        doubt = _Doubt(message_id, ended, asyncio.get_running_loop().create_future())
+        doubt = _Doubt(message_id, ended, options.retry.settle, asyncio.get_running_loop().create_future())
         slot = (channel, options.priority, math.ceil(due / _SLOT))
         doubts = self._slots.get(slot)
         if doubts is not None:
@@ -144,7 +145,7 @@ class Lookups:
                 response = await self._caller.call(request, options)
                 answer = statuses_of(response, batch, channel)
                 for message_id in waiting.keys() & set(batch):
-                    _settle(waiting[message_id], answer, known, asked, options.retry.settle)
+                    _settle(waiting[message_id], answer, known, asked)
         except QlaraError as error:
             client_logger.info("a look-up of %d messages failed: %s", len(waiting), type(error).__name__)
         finally:
@@ -152,11 +153,13 @@ class Lookups:
 
 
 def _settle(
-    doubt: _Doubt, answer: Mapping[str, MessageStatus | None], known: Collection[str], asked: float, settle: float
+    doubt: _Doubt, answer: Mapping[str, MessageStatus | None], known: Collection[str], asked: float
 ) -> None:
     if doubt.answered.done():
         return
-    presence = presence_of(doubt.message_id, answer, accepted=known, waited=asked - doubt.ended, settle=settle)
+    # Each by its own patience: who shares the request may come from another view of the client.
+    waited, settle = asked - doubt.ended, doubt.settle
+    presence = presence_of(doubt.message_id, answer, accepted=known, waited=waited, settle=settle)
     doubt.answered.set_result(Finding(presence, answer.get(doubt.message_id)))
 
 
