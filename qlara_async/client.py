@@ -393,7 +393,7 @@ class QlaraClient(Catalogue):
             JournalWriter(path, clock=self._clock),
             sender,
             self._lookups,
-            self.limiter,
+            self._caller.limiters,
             options=options,
             clock=self._clock,
             on_unknown=on_unknown,

@@ -377,6 +377,20 @@ class TestRotation:
         await qlara.send(sms())
         assert keys_seen(gateway) == [FIRST, THIRD, SECOND]  # and stands nowhere twice
 
+    async def test_g2_a_key_that_was_refused_keeps_its_limiter_when_it_is_rotated_to_again(
+        self, qlara: QlaraClient, gateway: WireGateway, events: list[ClientEvent]
+    ) -> None:
+        """Taken for revoked for a moment, say while its IP list was changed: what it sent before still counts."""
+        first = qlara.limiter
+        gateway.script = [answer(401)]
+        await qlara.send(sms())
+        qlara.rotate_key(FIRST)
+        assert qlara.limiter is first
+        assert rotations(events)[-1] == KeyRotated(position=0, previous=1, reason="asked")
+        gateway.script = [answer(401)]
+        await qlara.send(sms())
+        assert keys_seen(gateway) == [FIRST, SECOND, FIRST, SECOND]
+
     def test_a_client_with_a_user_name_has_no_keys(self) -> None:
         qlara = QlaraClient(basic_auth=("user", "password"))
         with pytest.raises(ConfigurationError, match="no keys"):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from qlara_async import Outcome, QlaraClient, RateLimit
+from qlara_async import Limiter, Outcome, QlaraClient, RateLimit
 from qlara_async.bulk.journal import Journal, RowState
 from qlara_async.errors import (
     BadRequestError,
@@ -220,3 +220,19 @@ async def test_g11_a_journal_holds_no_number_and_no_text(
     assert b"Segreto" not in content
     assert b"390000000001" not in content
     assert "Segreto" not in caplog.text
+
+
+async def test_g2_what_an_earlier_run_sent_counts_for_every_key(
+    gateway: WireGateway, clock: VirtualClock, journal: Path
+) -> None:
+    """The first key may have been refused in that run, and another have taken over."""
+    rate = RateLimit(per_second=50, per_minute=100)
+    async with QlaraClient(["one", "two"], base_url=gateway.url, clock=clock, rate_limit=rate) as qlara:
+        gateway.script = [answer(401)]
+        async with qlara.bulk(rows(20), journal=journal, concurrency=1) as job:
+            assert {outcome.state async for outcome in job} == {"accepted"}
+    shared = Limiter(rate, clock=clock)
+    limiters = [Limiter(rate, clock=clock), shared, shared]
+    async with QlaraClient(["one", "two", "three"], base_url=gateway.url, clock=clock, limiter=limiters) as qlara:
+        await run(qlara, rows(20), journal)
+    assert [limiter._windows.free(clock.monotonic())[1] for limiter in limiters] == [79, 79, 79]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from ..clock import Clock
@@ -40,7 +42,7 @@ class JournalledDelivery:
         journal: JournalWriter,
         sender: Sender,
         lookups: Lookups,
-        limiter: Limiter,
+        limiters: Sequence[Limiter],
         *,
         options: CallOptions,
         clock: Clock,
@@ -49,7 +51,7 @@ class JournalledDelivery:
         self._journal = journal
         self._sender = sender
         self._lookups = lookups
-        self._limiter = limiter
+        self._limiters = limiters
         self._options = options
         self._clock = clock
         self._on_unknown = on_unknown
@@ -57,13 +59,17 @@ class JournalledDelivery:
         self._opened = 0.0
 
     async def open(self) -> None:
-        """Open the journal, count the grants of an earlier run against the limit, and learn controls for look-ups."""
+        """Open the journal, count the grants of an earlier run against the limit, and learn controls for look-ups.
+
+        The journal does not know with which key it was that they were made: they count for all of them.
+        """
         await self._journal.open()
         try:
             self._opened = self._clock.monotonic()
             now = self._clock.time()
             grants = await self._journal.recent_grants(now)
-            self._limiter.count_earlier([self._opened - (now - granted) for granted in grants])
+            for limiter in self._limiters:
+                limiter.count_earlier([self._opened - (now - granted) for granted in grants])
             for channel in Channel:
                 for message_id in await self._journal.controls(channel, _CONTROLS):
                     self._lookups.remember(channel, message_id)

@@ -115,6 +115,11 @@ class Caller:
         """The limiter of the key in use."""
         return self._keys.current.limiter
 
+    @property
+    def limiters(self) -> list[Limiter]:
+        """The limiters of all keys, those included that are not in use any more."""
+        return self._keys.limiters
+
     def rotate_key(self, credentials: Credentials, limiter: Limiter | None) -> None:
         """Use another key from now on; the present one stands by. See `KeyRing.put_first`."""
         previous = self._keys.current

@@ -59,7 +59,8 @@ class Key:
 class KeyRing:
     """The key in use, and those that take over in turn when the gateway refuses it.
 
-    A refused key is not used again. The last one is kept: what it is refused for is the caller's to know.
+    A refused key is not used again, unless it is rotated to. The last one is kept: what it is refused for is the
+    caller's to know.
 
     Attributes:
         current: the key in use.
@@ -71,7 +72,12 @@ class KeyRing:
         self.secrets = tuple(secret for key in keys for secret in key.credentials.secrets)
         """Of all keys there ever were: an answer may quote any of them."""
         self._standing_by = deque(keys[1:])
-        self._count = len(keys)
+        self._all = keys
+
+    @property
+    def limiters(self) -> list[Limiter]:
+        """Those of all keys there ever were, each once."""
+        return list(dict.fromkeys(key.limiter for key in self._all))
 
     async def grant(self, priority: Priority, patience: float | None) -> tuple[Key, float]:
         """Wait for a grant of the key in use, whichever that is by then. Raises like `Limiter.acquire`."""
@@ -100,18 +106,18 @@ class KeyRing:
     def put_first(self, credentials: Credentials, new_limiter: Callable[[], Limiter]) -> bool:
         """Use another key from now on; ``False`` if it is in use. The one in use until now stands by, first in turn.
 
-        A key that stands by keeps its limiter: the gateway counts what was sent with it before, too.
+        A key that there was before keeps its limiter: the gateway counts what was sent with it then, too.
         """
         if credentials.header[0] != self.current.credentials.header[0]:
             raise ConfigurationError("a client with a user name and password has no keys to rotate")
         if credentials.header == self.current.credentials.header:
             return False
-        key = next((key for key in self._standing_by if key.credentials.header == credentials.header), None)
+        key = next((key for key in self._all if key.credentials.header == credentials.header), None)
         if key is None:
-            key = Key(credentials, new_limiter(), self._count)
+            key = Key(credentials, new_limiter(), len(self._all))
             self.secrets += credentials.secrets
-            self._count += 1
-        else:
+            self._all.append(key)
+        elif key in self._standing_by:
             self._standing_by.remove(key)
         self._standing_by.appendleft(self.current)
         self._use(key)

@@ -152,9 +152,7 @@ class Lookups:
             _leave_open(doubts)
 
 
-def _settle(
-    doubt: _Doubt, answer: Mapping[str, MessageStatus | None], known: Collection[str], asked: float
-) -> None:
+def _settle(doubt: _Doubt, answer: Mapping[str, MessageStatus | None], known: Collection[str], asked: float) -> None:
     if doubt.answered.done():
         return
     # Each by its own patience: who shares the request may come from another view of the client.
