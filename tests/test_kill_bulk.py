@@ -95,7 +95,14 @@ async def test_g5_killed_after_the_bytes_left(gateway: Sandbox, tmp_path: Path) 
 async def test_g5_killed_at_random_instants_among_faults_until_done(gateway: Sandbox, tmp_path: Path) -> None:
     journal = tmp_path / "campaign.db"
     gateway.faults = Faults(
-        latency_before=0.2, drop_before=0.05, drop_after=0.05, error_before=0.05, error_after=0.05, delay=0.02
+        latency_before=0.2,
+        drop_before=0.05,
+        drop_after=0.05,
+        error_before=0.05,
+        error_after=0.05,
+        status_late=0.2,
+        delay=0.02,
+        late=0.2,
     )
     randomness = random.Random(7)
     for _ in range(5):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qlara_async import QlaraClient, RetryPolicy, RetryScheduled, Sms
+from qlara_async import QlaraClient, RetryPolicy, RetryScheduled, Sms, Timeouts
 from qlara_async.errors import ConnectionFailed, DeliveryUnknownError, InternalServerError
 from qlara_async.models.answers import MessageStatus
 from qlara_async.models.channel import Channel, DeliveryStatus
@@ -19,7 +19,7 @@ from qlara_async.models.telemetry import ClientEvent
 from qlara_async.protocol.absence import Presence, presence_of
 from qlara_async.testing.clock import VirtualClock
 
-from .wire import Action, WireGateway, accept, answer, drop
+from .wire import Action, WireGateway, accept, answer, drop, hang
 
 pytestmark = pytest.mark.anyio
 
@@ -69,6 +69,17 @@ async def test_g1_a_message_that_is_absent_is_sent_again(
     assert gateway.message_ids["mine"] == 2
     assert clock.monotonic() - began >= 10  # settle
     assert lookups(gateway) == [{"control", "mine"}] * 2
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+async def test_g1_a_send_that_is_not_answered_in_time_is_looked_up(
+    arrived: bool, qlara: QlaraClient, gateway: WireGateway
+) -> None:
+    await qlara.send(sms(message_id="control"))
+    routed(gateway, sends=[hang], visible=lambda item: arrived or item == "control")
+    receipt = await qlara.with_options(timeouts=Timeouts(read=0.5)).send(sms(message_id="mine"))
+    assert receipt.looked_up is arrived
+    assert gateway.message_ids["mine"] == (1 if arrived else 2)
 
 
 async def test_g1_without_a_control_nothing_proves_absence(qlara: QlaraClient, gateway: WireGateway) -> None:
