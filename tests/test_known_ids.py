@@ -56,7 +56,14 @@ class Made:
     async def advance(self, seconds: int) -> None:
         for _ in range(seconds):
             await self.clock.advance(1.0)
-            await turns()
+            await self.asked()
+
+    async def asked(self) -> None:
+        """Wait until all ids that are due have been asked about."""
+        room = self.receiver._intake.waiting_room
+        while room is not None and room._asking is not None:
+            await asyncio.sleep(0)
+        await turns()
 
 
 async def turns(count: int = 20) -> None:
@@ -92,6 +99,7 @@ async def test_10_000_made_up_receipts_neither_fill_the_inbox_nor_hide_the_genui
     known = Ids()
     made = Made(known, max_pending=10, max_remembered=10)
     assert await made.post("genuine", price=1.0) == 200  # made up, before the genuine one
+    await made.advance(5)
     for number in range(10_000):
         assert await made.post(f"made-up-{number}") == 200
     stats = made.receiver.stats()
@@ -102,8 +110,7 @@ async def test_10_000_made_up_receipts_neither_fill_the_inbox_nor_hide_the_genui
     assert made.handled == ["genuine"]
     for _ in range(20):
         await made.clock.advance(60.0)
-        while made.receiver._intake.waiting_room._asking:  # type: ignore[union-attr]
-            await asyncio.sleep(0)
+        await made.asked()
     stats = made.receiver.stats()
     assert (stats.held, stats.unknown_ids) == (0, 10_001)
     assert len(known.asked) <= 6 * 10_003
@@ -111,11 +118,31 @@ async def test_10_000_made_up_receipts_neither_fill_the_inbox_nor_hide_the_genui
     assert made.handled == ["genuine"]
 
 
+async def test_g6_no_flood_drives_a_receipt_out_in_its_first_five_seconds(no_task_left: None) -> None:
+    known = Ids()
+    made = Made(known)
+    assert await made.post("early") == 200
+    for number in range(9_999):
+        assert await made.post(f"made-up-{number}") == 200
+    await made.advance(4)
+    assert [await made.post("one-too-many"), await made.post("x", "INBOUND", source="+391")] == [503, 200]
+    assert (made.receiver.stats().held, made.receiver.stats().unknown_ids) == (10_000, 0)
+    known.ids.add("early")
+    await made.advance(1)
+    await made.receiver.idle()
+    assert made.handled == ["inbound", "early"]
+    assert await made.post("there-is-room-again") == 200
+    await made.receiver.aclose()
+
+
 async def test_large_ones_count_by_their_size(no_task_left: None) -> None:
     made = Made(Ids())
-    for number in range(40):
-        assert await made.post(f"m{number}", description="x" * 900_000) == 200
-    assert made.receiver.stats().held == (16 << 20) // 900_200
+    room = (16 << 20) // 900_200
+    statuses = [await made.post(f"m{number}", description="x" * 900_000) for number in range(room + 2)]
+    assert (statuses, made.receiver.stats().held) == ([200] * room + [503] * 2, room)
+    await made.advance(5)
+    assert [await made.post(f"n{number}", description="x" * 900_000) for number in range(room + 1)][-2:] == [200, 503]
+    assert (made.receiver.stats().held, made.receiver.stats().unknown_ids) == (room, room)
     await made.receiver.aclose()
 
 
@@ -155,6 +182,20 @@ async def test_a_shutdown_asks_once_more(no_task_left: None) -> None:
     known.ids.add("early")
     await made.receiver.aclose()
     assert (made.handled, made.receiver.stats().unknown_ids) == (["early"], 1)
+
+
+async def test_two_shutdowns_at_once_ask_once(no_task_left: None) -> None:
+    asked: list[str] = []
+
+    async def knows(channel: str, message_id: str) -> bool:
+        asked.append(message_id)
+        await asyncio.sleep(0)
+        return len(asked) > 3 and message_id != "b"
+
+    made = Made(knows)
+    assert [await made.post(name) for name in "abc"] == [200] * 3
+    await asyncio.gather(made.receiver.aclose(), made.receiver.aclose())
+    assert (asked, made.handled, made.receiver.stats().unknown_ids) == ([*"abc", *"abc"], ["a", "c"], 1)
 
 
 async def test_after_a_shutdown_no_timer_is_left(no_task_left: None) -> None:

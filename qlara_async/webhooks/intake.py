@@ -71,7 +71,7 @@ class Intake:
         self.in_flight = 0
         self._quiet = asyncio.Event()
         self._alone: set[asyncio.Task[None]] = set()
-        self.waiting_room = None if known_ids is None else WaitingRoom(known_ids, self.put, clock)
+        self.waiting_room = None if known_ids is None else WaitingRoom(known_ids, self.put, clock, inbox.shelf)
 
     @property
     def trouble(self) -> str | None:
@@ -147,11 +147,15 @@ class Intake:
         return True
 
     async def _keep(self, events: Sequence[Event], unknown: Sequence[Event]) -> bool:
-        """Store events, and hold those for ids that are not known yet; ``False``: neither was done."""
+        """Store events, and hold those for ids that are not known yet; ``False``: not all of it was done."""
         if events and not await self.put(events):
             return False
-        if self.waiting_room is not None:
-            self.waiting_room.hold(unknown)
+        if unknown and self.waiting_room is not None:
+            try:
+                return await self.waiting_room.hold(unknown)
+            except Exception as error:
+                webhooks_logger.error("the inbox failed: %s", type(error).__name__)
+                return False
         return True
 
     def _keep_alone(self, events: Sequence[Event], unknown: Sequence[Event]) -> None:

@@ -110,9 +110,9 @@ class WebhookReceiver(Router):
         concurrency: handlers running at once.
         handler_timeout: seconds a handler may take that was not registered with a ``timeout`` of its own.
         known_ids_only: a ``DeliveryTracker`` or a function of channel and id: receipts for ids it does not know are
-            answered 200 and wait outside of the inbox, in memory, until it does; after two minutes they are dropped.
-            So who has the token cannot flood the inbox with made-up receipts, and a receipt that overtakes the
-            answer to its send is not lost, unless the process ends meanwhile. Inbound messages are not concerned.
+            answered 200 and wait apart from the events until it does; after two minutes they are dropped. So who has
+            the token cannot flood the inbox with made-up receipts, and a receipt that overtakes the answer to its send
+            is not lost, with a durable inbox not by a restart either. Inbound messages are not concerned.
         expire_minutes: the account's setting of that name: minutes for which media of inbound messages can be fetched,
             told as ``event.media.expires_at``.
         order_by: what puts events into one lane, in which each handler gets them one at a time and in order: see
@@ -216,6 +216,8 @@ class WebhookReceiver(Router):
                 self.check_names()
             await self._inbox.start(self._dispatcher.match, lane=self._lane, names=self.names, limits=self.limits)
             self._dispatcher.start()
+            if self._intake.waiting_room is not None:
+                self._intake.waiting_room.open()
             self._intake.phase = Phase.OPEN
 
     async def ingest(self, method: str, path: str, headers: Headers, body: bytes, peer: str | None = None) -> Answer:

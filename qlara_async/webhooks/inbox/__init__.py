@@ -16,7 +16,7 @@ import msgspec
 from ...models.events import Event
 from ...protocol.identity import Identity
 
-__all__ = ["Inbox", "InboxStats", "Lane", "Limits", "Matcher", "Row", "Verdict", "Work", "fits"]
+__all__ = ["Inbox", "InboxStats", "Lane", "Limits", "Matcher", "Row", "Shelf", "Verdict", "Work", "fits"]
 
 Matcher: TypeAlias = Callable[[Event], Sequence[str]]
 """Names the handlers of an event. Called when it is known whether the event is a conflict; never raises."""
@@ -91,16 +91,37 @@ class InboxStats(msgspec.Struct, frozen=True, kw_only=True):
     lost_leases: int = 0
 
 
+class Shelf(Protocol):
+    """Where a durable inbox keeps receipts that are acknowledged but wait until their ids are known."""
+
+    async def keep(self, events: Sequence[Event]) -> list[int]:
+        """Store receipts, and return their numbers. Raises what storing raises: then none is stored."""
+
+    def release(self, number: int) -> None:
+        """Delete a receipt soon."""
+
+    async def holds(self, number: int) -> bool:
+        """Tell whether a receipt is still there: it may have been erased."""
+
+    async def take_up(self, most: int) -> list[tuple[int, Event]]:
+        """Take over receipts of processes that have gone, with their numbers, and not more than so many."""
+
+
 class Inbox(Protocol):
     """What the receiver needs of a store of events.
 
     Attributes:
+        shelf: where receipts for unknown ids wait; ``None``: they wait in memory only.
         dedup_ttl: seconds for which a redelivery is recognised.
         durable: it outlives the process. The names of handlers must be their own then.
     """
 
     dedup_ttl: float
     durable: bool
+
+    @property
+    def shelf(self) -> Shelf | None:
+        """See above."""
 
     @property
     def pending(self) -> int:

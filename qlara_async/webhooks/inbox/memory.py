@@ -36,6 +36,7 @@ class MemoryInbox:
     """
 
     durable = False
+    shelf = None
 
     def __init__(
         self,

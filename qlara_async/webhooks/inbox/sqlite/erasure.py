@@ -50,6 +50,14 @@ class Erasure:
         self._place = rows[-1][0] if rows else self._place
         return len(rows)
 
+    def held(self, store: Store) -> int:
+        """Erase from the receipts that wait for their ids to be known; return how many were the number's."""
+        rows: list[tuple[int, str, bytes]] = store.db.execute("SELECT id, kind, payload FROM held").fetchall()
+        concerned = [(number,) for number, kind, payload in rows if self._concerns(kind, payload)]
+        store.db.executemany("DELETE FROM held WHERE id = ?", concerned)
+        self.removed["events"] += len(concerned)
+        return len(concerned)
+
     def _concerns(self, kind: str, payload: bytes) -> bool:
         try:
             event = unpack(kind, payload)

@@ -24,6 +24,7 @@ from .entries import DeadLetter, End, Leased, Policy, Quarantined, Snapshot
 from .erasure import Erasure
 from .matching import Matching
 from .quarantine import readmit
+from .shelf import SqliteShelf
 from .store import Store
 from .writer import Answers, Writer
 
@@ -109,6 +110,7 @@ class SqliteInbox:
         self._clock = clock or SystemClock()
         self._store = Store(Path(path).absolute(), self._policy, self._clock, random, busy_timeout)
         self._writer: Writer | None = None
+        self.shelf = SqliteShelf(self._opened)
         self._opening = asyncio.Lock()
         self._matching: Matching | None = None
         self._names: Callable[[], Collection[str]] = tuple
@@ -307,6 +309,8 @@ class SqliteInbox:
         """
         erasure = Erasure(checked_number(number))
         writer = await self._opened()
+        # First what waits: if it gets in meanwhile, it is among the events.
+        await writer.call(lambda store: store.write(erasure.held))
         while await writer.call(lambda store: store.write(erasure.page)):
             pass
         scrubbed = bool(await writer.call(lambda store: scrub(store.db)))

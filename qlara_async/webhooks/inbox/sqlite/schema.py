@@ -62,6 +62,10 @@ CREATE TABLE dead (
 ) WITHOUT ROWID;
 CREATE TABLE owners (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, beats INTEGER NOT NULL)
 """
+# Not in version 1 from the beginning: older packages leave it alone.
+_LATER = """CREATE TABLE IF NOT EXISTS held (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, owner INTEGER NOT NULL, kind TEXT NOT NULL, payload BLOB NOT NULL
+)"""
 
 
 def connect(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
@@ -77,6 +81,7 @@ def connect(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
         db.execute("PRAGMA synchronous = FULL")
         db.execute("BEGIN IMMEDIATE")
         _check_or_create(db, path)
+        db.execute(_LATER)
         db.execute("COMMIT")
     except BaseException:
         db.close()

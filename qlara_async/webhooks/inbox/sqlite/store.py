@@ -176,6 +176,10 @@ class Store:
         self._owners.disappear(orderly=False)
         self.db.close()
 
+    def owner(self) -> int:
+        """Return the number of this process among the owners."""
+        return self._owners.number()
+
     def readmit(self, event: int, rows: Sequence[Incoming]) -> Answer | None:
         """Let an event out of quarantine as what it was decoded to, which is judged like any that comes in.
 
@@ -189,6 +193,10 @@ class Store:
         """Do something else in a transaction."""
         self._recount = self.runs.backlog = True
         return self._in_transaction(lambda: change(self))
+
+    def transact(self, change: Callable[[], _R]) -> _R:
+        """Do something in a transaction that concerns neither events nor work."""
+        return self._in_transaction(change)
 
     def _in_transaction(self, work: Callable[[], _R]) -> _R:
         self._check_file()
