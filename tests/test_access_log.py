@@ -7,6 +7,7 @@ import gc
 import io
 import json
 import logging
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -327,6 +328,23 @@ def test_records_made_by_others_are_redacted_too(dump: Dump) -> None:
     assert dump.shown[0].startswith(f"served /qlara/{REDACTED} in 5 ms to '/qlara/{REDACTED}")
     assert dump.shown[1].startswith("no target: 100%")
     assert TOKEN not in dump.shown[3]
+
+
+@pytest.mark.parametrize("prefix", ["", "/qlara", "/deep/er"])
+@pytest.mark.parametrize("slashes", ["/", "/.", "//.", "\\/", "/d", "%2F", "/..", "/deep/"])
+def test_g8_a_line_of_slashes_does_not_hold_the_loop_up(prefix: str, slashes: str) -> None:
+    """It took seconds, for one request of anyone: each slash was tried as a beginning, up to the line's end."""
+    target = slashes * (8000 // len(slashes))
+    record = logging.makeLogRecord(
+        {"msg": f'"POST {target} HTTP/1.1" 404 "{target}"', "request_header": {"Referer": target}}
+    )
+    redaction = Redaction(lambda: prefix)
+    try:
+        begun = time.thread_time()
+        assert access.filter(record)
+        assert time.thread_time() - begun < 0.3
+    finally:
+        redaction.release()
 
 
 @given(st.text(), st.text(), st.sampled_from(["", "/qlara", "/ü"]))

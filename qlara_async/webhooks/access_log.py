@@ -29,7 +29,10 @@ _LINE = "first_request_line"
 _HEADERS = "request_header"
 # What may hold a path: all up to a blank or a quote. A quote that a path goes on after belongs to it.
 _RUN = re.compile(r"""[^\s"]+(?:(?<=[/\\])"+(?=[^\s",:}\])])[^\s"]*)*""")
-_SLASH = r"[/\\]+(?:\.[/\\]+)*"
+# It takes all there is and gives nothing back, and is looked for where it begins only: so a line of slashes, which
+# anyone may send, costs what any path of its length costs.
+_SLASH = r"[/\\]++(?:\.[/\\]++)*+"
+_BEGINS = r"(?<![/\\])(?<![/\\]\.)"
 _BELOW = rf"(?={_SLASH}[^/\\]|[/\\]*[?#;])"
 _MAX_DECODINGS = 4
 
@@ -162,7 +165,9 @@ def _mount(prefix: str) -> re.Pattern[str]:
     """Match a path up to the mount, if anything stands below it."""
     segments = [re.escape(segment) for segment in prefix.split("/") if segment]
     if segments:
-        return re.compile(rf"(?P<before>.*?){_SLASH}{_SLASH.join(segments)}{_BELOW}", re.DOTALL | re.IGNORECASE)
+        return re.compile(
+            rf"(?P<before>.*?){_BEGINS}{_SLASH}{_SLASH.join(segments)}{_BELOW}", re.DOTALL | re.IGNORECASE
+        )
     # Mounted at the root, every path is below: here it must be clear that it is one.
     return re.compile(rf"(?P<before>['(<\[]*(?:[a-z][a-z0-9+.-]*://[^/\\?#]*)?){_BELOW}", re.IGNORECASE)
 
