@@ -5,6 +5,7 @@ The list below is written by hand from the documentation, independently of the p
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime
@@ -16,6 +17,21 @@ import pytest
 from qlara_async import QlaraClient, Rcs, RcsTextContent, Sms, TemplateCategory, WhatsApp, WhatsAppTemplateDraft
 from qlara_async.models.telemetry import ClientEvent, RequestFinished
 from qlara_async.protocol.operations.registry import OPERATIONS
+from qlara_async.resources.api_keys import ApiKeys
+from qlara_async.resources.callbacks import Webhooks
+from qlara_async.resources.campaigns import Campaigns
+from qlara_async.resources.contact_lists import ContactLists
+from qlara_async.resources.contacts import Contacts
+from qlara_async.resources.exports import Exports
+from qlara_async.resources.inbox import Inbox
+from qlara_async.resources.media import Media
+from qlara_async.resources.messages import Messages
+from qlara_async.resources.phone_numbers import PhoneNumbers
+from qlara_async.resources.rcs_templates import RcsTemplates
+from qlara_async.resources.sms_legacy import SmsLegacy
+from qlara_async.resources.socials import Socials
+from qlara_async.resources.subscription import Subscriptions
+from qlara_async.resources.whatsapp_templates import WhatsAppTemplates
 from qlara_async.sandbox import Life, Sandbox
 from qlara_async.sandbox.openapi import document
 
@@ -319,3 +335,48 @@ def test_the_document_describes_every_operation_of_the_registry() -> None:
         for method, operation in operations.items()
     }
     assert described == {(operation.method, operation.path, operation.id) for operation in OPERATIONS}
+
+
+RESOURCES: list[type] = [
+    ApiKeys,
+    Webhooks,
+    Campaigns,
+    Contacts,
+    ContactLists,
+    Exports,
+    Inbox,
+    Media,
+    Messages,
+    PhoneNumbers,
+    RcsTemplates,
+    SmsLegacy,
+    Socials,
+    Subscriptions,
+    WhatsAppTemplates,
+]
+METHODS = [
+    (resource, name)
+    for resource in RESOURCES
+    for name, member in vars(resource).items()
+    if not name.startswith("_") and inspect.isfunction(member)
+]
+COMPOSED = {"wait_until_available", "wait_until_approved", "download", "test"}
+"""What is made of other operations, or follows a link."""
+
+
+@pytest.mark.parametrize(("resource", "name"), METHODS, ids=lambda value: getattr(value, "__name__", value))
+def test_a_docstring_names_the_path_what_is_documented_and_the_errors(resource: type, name: str) -> None:
+    text = inspect.getdoc(getattr(resource, name)) or ""
+    if name not in COMPOSED:
+        assert re.search(r"``(GET|POST|PUT|PATCH|DELETE) [/…]", text)
+    assert re.search(r"[Dd]ocumented|guess|use case|page", f"{text} {resource.__doc__}")
+    assert re.search(r"Raises|rais|errors", text)
+
+
+def test_every_operation_is_named_by_a_docstring() -> None:
+    text = " ".join(inspect.getdoc(getattr(resource, name)) or "" for resource, name in METHODS)
+    sends = {operation for operation in DOCUMENTED if operation[1].endswith("/send") and SERVER in operation[1]}
+    for verb, path in DOCUMENTED - sends:
+        *_, before, last = path.split("/")
+        tail = rf"{before}/\{{\w+\}}" if last == "{}" else last
+        assert re.search(rf"``{verb} [^`]*/{tail}[`?]", text), (verb, path)

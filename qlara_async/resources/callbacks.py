@@ -17,14 +17,21 @@ __all__ = ["Webhooks"]
 
 
 class Webhooks:
-    """One HTTPS URL per account, for all channels and all event types. Plain HTTP is taken on loopback only."""
+    """One HTTPS URL per account, for all channels and all event types. Plain HTTP is taken on loopback only.
+
+    Path and body are documented; that an answer without a body means that all went well is a guess.
+    """
 
     def __init__(self, api: Api) -> None:
         self._caller = api.caller
         self._options = api.options
 
     async def get(self) -> CallbackRegistration | None:
-        """Return the registered callback, or ``None`` if there is none (GET answers 404)."""
+        """Return the registered callback: ``GET /partner-gateway/v1/webhooks/delivery-status``.
+
+        ``None`` if there is none, which is answered 404 (documented). Raises ``UndecodableAnswerError`` if the answer
+        names no URL.
+        """
         try:
             response = await self._caller.call(callback_request("GET"), self._options)
         except NotFoundError:
@@ -32,10 +39,13 @@ class Webhooks:
         return registration_of(response)
 
     async def register(self, callback_url: str) -> CallbackRegistration:
-        """Make `callback_url` the account's callback, whether or not there is one: POST, and on 409 PUT.
+        """Make `callback_url` the account's callback: ``POST /partner-gateway/v1/webhooks/delivery-status``.
+
+        Where there is one, the API page documents a 409; this goes on with `update` then. A guide says that POST
+        replaces it silently, which does as well.
 
         Raises:
-            ConfigurationError: the URL is not HTTPS; nothing was sent.
+            ConfigurationError: the URL is not HTTPS; nothing was sent. BadRequestError: the gateway refuses it.
         """
         try:
             response = await self._caller.call(callback_request("POST", callback_url), self._options)
@@ -44,17 +54,23 @@ class Webhooks:
         return registration_of(response, callback_url)
 
     async def update(self, callback_url: str) -> CallbackRegistration:
-        """Replace the registered callback at once (PUT). Requests in flight may still reach the old URL.
+        """Replace the registered callback at once: ``PUT /partner-gateway/v1/webhooks/delivery-status`` (documented).
+
+        Requests in flight may still reach the old URL.
 
         Raises:
-            ConfigurationError: the URL is not HTTPS; nothing was sent.
+            ConfigurationError: the URL is not HTTPS; nothing was sent. BadRequestError: the gateway refuses it.
             NotFoundError: none is registered; PUT never creates.
         """
         response = await self._caller.call(callback_request("PUT", callback_url), self._options)
         return registration_of(response, callback_url)
 
     async def revoke(self) -> None:
-        """Remove the registered callback (DELETE). Raises ``NotFoundError`` if there is none."""
+        """Remove the registered callback: ``DELETE /partner-gateway/v1/webhooks/delivery-status`` (documented).
+
+        Raises:
+            NotFoundError: none is registered.
+        """
         await self._caller.call(callback_request("DELETE"), self._options)
 
     async def test(

@@ -97,7 +97,7 @@ class Campaigns:
         return self._api.pages(LIST_CAMPAIGNS, Campaign, query, limit=limit, page_size=page_size)
 
     async def get(self, campaign_id: Id) -> Campaign:
-        """Return one campaign: ``GET /partner-gateway/v1/campaigns/{id}``.
+        """Return one campaign: ``GET /partner-gateway/v1/campaigns/{id}`` (documented; its fields in part).
 
         Raises:
             NotFoundError: there is no such campaign, or it is not yours.
@@ -224,7 +224,7 @@ class Campaigns:
     async def delete(self, campaign_id: Id) -> None:
         """Delete a campaign that is a draft or ready: ``DELETE /partner-gateway/v1/campaigns/{id}``.
 
-        That is also how one that is scheduled is cancelled.
+        Documented. That is also how one that is scheduled is cancelled.
 
         Raises:
             NotFoundError: there is no such campaign, or it cannot be deleted any more.
@@ -256,8 +256,8 @@ class Campaigns:
     async def confirm(self, campaign_id: Id) -> None:
         """Send a campaign, or schedule it: ``PUT /partner-gateway/v1/campaigns/{id}/confirm``. It cannot be undone.
 
-        It must have its mode's fields, recipients, a calculated goal, enough credit and ``readyToSend``. It is never
-        repeated after an ambiguous end: ask ``get(campaign_id).status`` before you confirm it again.
+        Documented: it must have its mode's fields, recipients, a calculated goal, enough credit and ``readyToSend``. It
+        is never repeated after an ambiguous end: ask ``get(campaign_id).status`` before you confirm it again.
 
         Raises:
             NotSentError: the client is in test mode, which campaigns do not know.

@@ -195,6 +195,8 @@ class Contacts:
     async def delete_all_except(self, ids: Iterable[Id]) -> Deletion:
         """Delete every contact but these: ``DELETE /partner-gateway/v1/contacts?notIds=a,b``.
 
+        Documented; how several ids are spelled is a guess.
+
         Raises:
             ConfigurationError: no id is given, or more than one request can hold; nothing was deleted.
         """
@@ -244,7 +246,9 @@ class Contacts:
         list_id: Id | None = None,
         preview: int | None = None,
     ) -> ImportPreview:
-        """Upload vCards: ``POST /partner-gateway/v1/contacts/upload/vcard``; all else is as in `import_file`.
+        """Upload vCards: ``POST /partner-gateway/v1/contacts/upload/vcard``.
+
+        All else, guesses included, is as in `import_file`.
 
         Args:
             source: a path, bytes, a binary file or an async iterable of bytes; streamed.
@@ -266,11 +270,17 @@ class Contacts:
         """Confirm an upload after reviewing its mapping: ``POST /partner-gateway/v1/contacts/mapped/file``.
 
         Only the guide names it: what `mapping` must hold is undocumented, and sent as you give it.
+
+        Raises:
+            NotFoundError, BadRequestError: the gateway has no such operation, or wants another mapping.
         """
         return await self._api.get(CONFIRM_FILE, ImportPreview, more=mapping)
 
     async def confirm_vcard_import(self, mapping: Mapping[str, Any]) -> ImportPreview:
-        """Confirm uploaded vCards: ``POST /partner-gateway/v1/contacts/mapped/vcard``; see `confirm_file_import`."""
+        """Confirm uploaded vCards: ``POST /partner-gateway/v1/contacts/mapped/vcard``.
+
+        All else, errors included, is as in `confirm_file_import`: undocumented but for its path.
+        """
         return await self._api.get(CONFIRM_VCARD, ImportPreview, more=mapping)
 
 

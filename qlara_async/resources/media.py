@@ -98,11 +98,19 @@ class Media:
         return self._api.pages(LIST_MEDIA, MediaFile, query, limit=limit, page_size=page_size)
 
     async def get(self, media_id: Id) -> MediaFile:
-        """Return what is known of a file: ``GET /partner-gateway/v1/media/{id}``. Raises ``NotFoundError``."""
+        """Return what is known of a file: ``GET /partner-gateway/v1/media/{id}`` (documented).
+
+        Raises:
+            NotFoundError: there is no such file, or it is not yours.
+        """
         return await self._api.get(GET_MEDIA, MediaFile, path={"id": media_id})
 
     async def delete(self, media_id: Id) -> None:
-        """Delete a file: ``DELETE /partner-gateway/v1/media/{id}``. Raises ``NotFoundError`` if there is none."""
+        """Delete a file: ``DELETE /partner-gateway/v1/media/{id}`` (documented; a use case has no id in the path).
+
+        Raises:
+            NotFoundError: there is no such file, or it is not yours.
+        """
         await self._api.call(DELETE_MEDIA, path={"id": media_id})
 
     async def download(

@@ -32,9 +32,11 @@ class Messages:
     async def status(self, message_id: str, *, channel: Channel | str) -> MessageStatus:
         """Return the status of one message.
 
-        ``GET /messages/status/{customerMessageId}?channel=…``: the channel must be the one it was sent on.
+        ``GET /partner-gateway/v1/messages/status/{customerMessageId}?channel=…`` (documented): the channel must be the
+        one it was sent on. That the id of a send is what this calls ``customerMessageId`` is a guess, by the use cases.
 
         Raises:
+            ConfigurationError: there is no such channel.
             NotFoundError: the gateway does not know the id on that channel.
             UndecodableAnswerError: the answer is no status.
         """
@@ -45,9 +47,11 @@ class Messages:
     async def statuses(self, message_ids: Iterable[str], *, channel: Channel | str) -> dict[str, MessageStatus | None]:
         """Return the statuses of any number of messages of one channel; ``None`` for ids the gateway does not know.
 
-        ``GET /messages/status?ids=a,b&channel=…``, split so that no URL grows too long. Ids given twice are asked once.
+        ``GET /partner-gateway/v1/messages/status?ids=a,b&channel=…`` (documented), split so that no URL grows too long.
+        Ids given twice are asked once.
 
         Raises:
+            ConfigurationError: there is no such channel.
             UndecodableAnswerError: an answer is no list of statuses.
         """
         known = _known_channel(channel)
