@@ -17,13 +17,12 @@ from aiohttp.abc import AbstractResolver
 from multidict import CIMultiDict
 from yarl import URL
 
+from .attempt_failures import failure_elsewhere, failure_of, opening_seconds, sent_when
 from .errors import (
     ClientClosedError,
     ClientStateError,
     ConfigurationError,
     ConnectionFailed,
-    RequestTimeout,
-    Sent,
     TransferError,
     TransportError,
     WrongEventLoopError,
@@ -40,9 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Credentials", "Transport"]
 
-# aiohttp's counter of bytes written is exact for a body handed over in a single write, which it is below this size: a
-# larger one, torn down half-way, may count too little. Sends are far smaller.
-_SINGLE_WRITE = 64 * 1024
 # Of a download, written at once.
 _CHUNK = 128 * 1024
 
@@ -129,7 +125,7 @@ class Transport:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._timeouts = Timeouts()
-        self._swept_timeout, self._plain_timeout = _client_timeouts(self._timeouts)
+        self._swept_timeout, self._plain_timeout = _client_timeouts(self._timeouts, proxy is not None)
         self._deadlines = ReadDeadlines()
 
     @property
@@ -201,7 +197,7 @@ class Transport:
 
         Raises:
             ConnectionFailed: the connection could not be opened, or broke.
-            RequestTimeout: a time-out of `timeouts`. Waiting for a pooled connection has none.
+            RequestTimeout: a time-out of `timeouts`. Waiting for a pooled connection has none, but through a proxy.
             ClientClosedError, WrongEventLoopError: see `open`.
             TransferError: the upload cannot be read, or the sink does not take the answer.
         """
@@ -328,7 +324,7 @@ class Transport:
                 return
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             caught = error
-        raise _failure_elsewhere(caught, "the download link's host")
+        raise failure_elsewhere(caught, "the download link's host")
 
     async def deliver(self, url: str, body: bytes, timeouts: Timeouts) -> int:
         """Post JSON to a callback URL, which is not the gateway's: without credentials or redirects, once.
@@ -352,15 +348,18 @@ class Transport:
                 return answer.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             caught = error
-        raise _failure_elsewhere(caught, "the callback URL's host")
+        raise failure_elsewhere(caught, "the callback URL's host")
 
     def _session_elsewhere(self, timeouts: Timeouts, resolver: AbstractResolver | None = None) -> aiohttp.ClientSession:
         """Make a session for a host that is not the gateway's: nothing of ours goes along."""
+        opening = opening_seconds(timeouts, proxied=self._proxy is not None)
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(resolver=resolver),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": self._headers["User-Agent"]},
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect, sock_read=timeouts.read),
+            timeout=aiohttp.ClientTimeout(
+                total=None, connect=opening, sock_connect=timeouts.connect, sock_read=timeouts.read
+            ),
         )
 
     def _url(self, request: Request) -> URL:
@@ -375,32 +374,17 @@ class Transport:
     def _client_timeout(self, timeouts: Timeouts, *, swept: bool) -> aiohttp.ClientTimeout:
         if self._timeouts is not timeouts:
             self._timeouts = timeouts
-            self._swept_timeout, self._plain_timeout = _client_timeouts(timeouts)
+            self._swept_timeout, self._plain_timeout = _client_timeouts(timeouts, self._proxy is not None)
         return self._swept_timeout if swept else self._plain_timeout
 
     def _failure(
         self, error: BaseException, request: Request, tracker: aiohttp.UploadTracker, timeouts: Timeouts
     ) -> TransportError:
-        sent = _sent(error, request, tracker)
         if self._closed and not isinstance(error, TimeoutError):
-            return ConnectionFailed(
-                "the client was closed during the request", sent=sent, message_id=request.message_id
-            )
-        if isinstance(error, aiohttp.ConnectionTimeoutError):
-            return RequestTimeout(
-                f"no connection to {self._host} within {timeouts.connect:g} s",
-                phase="connect",
-                sent=sent,
-                message_id=request.message_id,
-            )
-        if isinstance(error, TimeoutError):
-            return RequestTimeout(
-                f"{self._host} did not answer within {timeouts.read:g} s",
-                phase="read",
-                sent=sent,
-                message_id=request.message_id,
-            )
-        return ConnectionFailed(_what_failed(error, self._host), sent=sent, message_id=request.message_id)
+            sent = sent_when(error, request, tracker)
+            text = "the client was closed during the request"
+            return ConnectionFailed(text, sent=sent, message_id=request.message_id)
+        return failure_of(error, request, tracker, timeouts, self._host, proxied=self._proxy is not None)
 
 
 def _check_it_was_asked(size: int, tracker: aiohttp.UploadTracker) -> None:
@@ -409,39 +393,14 @@ def _check_it_was_asked(size: int, tracker: aiohttp.UploadTracker) -> None:
         raise aiohttp.ClientConnectionError
 
 
-def _client_timeouts(timeouts: Timeouts) -> tuple[aiohttp.ClientTimeout, aiohttp.ClientTimeout]:
+def _client_timeouts(timeouts: Timeouts, proxied: bool) -> tuple[aiohttp.ClientTimeout, aiohttp.ClientTimeout]:
     """For requests whose read time-out `ReadDeadlines` keeps; and for those without a body, which it cannot see leave.
 
-    `total` and `connect` would count the wait for a pooled connection.
+    `total` and `connect` would count the wait for a pooled connection. Through a proxy nothing else bounds the wait for
+    its answer to CONNECT.
     """
+    opening = opening_seconds(timeouts, proxied=True) if proxied else None
     return (
-        aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect),
-        aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect, sock_read=timeouts.read),
+        aiohttp.ClientTimeout(total=None, connect=opening, sock_connect=timeouts.connect),
+        aiohttp.ClientTimeout(total=None, connect=opening, sock_connect=timeouts.connect, sock_read=timeouts.read),
     )
-
-
-def _sent(error: BaseException, request: Request, tracker: aiohttp.UploadTracker) -> Sent:
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL):
-        return "no"
-    if request.body and len(request.body) < _SINGLE_WRITE and tracker.bytes_written == 0:
-        return "no"
-    return "maybe"
-
-
-def _failure_elsewhere(error: BaseException, host: str) -> TransportError:
-    if isinstance(error, TimeoutError):
-        return RequestTimeout(f"{host} did not answer in time", phase="read", sent="maybe")
-    return ConnectionFailed(_what_failed(error, host), sent="maybe")
-
-
-def _what_failed(error: BaseException, host: str) -> str:
-    """Say it without the error's own words, which may hold a URL."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
-        return f"the TLS certificate or handshake of {host} was not accepted"
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return f"no connection to {host}: its name does not resolve"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return f"no connection to {host}: {error.os_error.strerror or type(error.os_error).__name__}"
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return f"the answer of {host} broke off"
-    return f"the connection to {host} failed ({type(error).__name__})"

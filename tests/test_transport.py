@@ -190,6 +190,20 @@ class TestTimeouts:
         assert isinstance(error, RequestTimeout)
         assert (error.phase, error.sent) == ("connect", "no")
 
+    async def test_a_proxy_that_takes_the_connection_and_says_nothing_times_out(self, gateway: WireGateway) -> None:
+        proxy = gateway.url.removesuffix("/api")
+        gateway.default = hang
+        timeouts = Timeouts(connect=0.1, read=0.1)
+        async with (
+            asyncio.timeout(10),
+            QlaraClient("k", base_url="https://gateway.test/api", proxy=proxy, timeouts=timeouts, retry=ONCE) as qlara,
+        ):
+            error = await failure_of(qlara.send(sms()))
+        assert isinstance(error, RequestTimeout)
+        assert (error.phase, error.sent) == ("connect", "no")
+        assert "within 0.2 s" in str(error)
+        assert [seen.method for seen in gateway.seen] == ["CONNECT"]
+
     async def test_a_large_upload_that_makes_progress_does_not_time_out(self, gateway: WireGateway) -> None:
         body = b"x" * 900_000
         async with QlaraClient("k", base_url=gateway.url, timeouts=Timeouts(read=0.3), retry=ONCE) as qlara:

@@ -47,7 +47,8 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     """Time-outs of one attempt, in seconds; waiting for the limiter or for a pooled connection never counts.
 
     Attributes:
-        connect: for opening the TCP and TLS connection.
+        connect: for opening the TCP and TLS connection. Through a proxy, opening one, its answer and the wait for a
+            pooled connection included, may take as long as both together.
         read: for any silence of the gateway once connected, and for reading the whole body of an answer.
     """
 
