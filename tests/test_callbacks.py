@@ -302,7 +302,11 @@ def test_times(value: object, expected: float) -> None:
     assert moment - datetime(2025, 4, 8, 14, 30, tzinfo=UTC) == timedelta(seconds=expected)
 
 
-@pytest.mark.parametrize("value", ["", "soon", "20251399143000", -5, 10**18, True, None, {}, "9" * 400, 1e300])
+BEYOND = ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"]
+"""What is in UTC of no year from 1 to 9999."""
+
+
+@pytest.mark.parametrize("value", ["", "soon", "20251399143000", -5, 10**18, True, None, {}, "9" * 400, 1e300, *BEYOND])
 def test_unreadable_times_are_none(value: object) -> None:
     assert delivery(timestamp=value).occurred_at is None
 

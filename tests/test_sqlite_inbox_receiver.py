@@ -109,6 +109,24 @@ async def test_g6_an_acknowledged_event_is_handled_by_the_next_process(path: Pat
     assert (second.stats().duplicates, second.stats().pending) == (1, 0)
 
 
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+async def test_g8_a_time_that_is_of_no_year_in_utc_is_no_503(
+    inbox: MemoryInbox | SqliteInbox, receivers: Receivers, time: str
+) -> None:
+    receiver = receivers(inbox)
+    handled: list[Event] = []
+
+    @receiver.on_delivery()
+    async def handle(event: Delivery) -> None:
+        handled.append(event)
+
+    content = {"channel": "SMS", "eventType": "DELIVERY", "messageId": "m", "statusCode": 3, "timestamp": time}
+    answer = await receiver.ingest("POST", f"/{TOKEN}", {}, msgspec.json.encode(content))
+    await receiver.idle()
+    assert answer.status == 200
+    assert [event.message_id for event in handled] == ["m"]
+
+
 async def test_g9_a_failing_handler_is_tried_again_alone(path: Path, receivers: Receivers) -> None:
     receiver = receivers(SqliteInbox(path, retry_wait=0.0, max_attempts=3))
     ran: list[tuple[str, int]] = []

@@ -410,16 +410,16 @@ def _occurred_at(callback: _Callback) -> datetime | None:
 
 
 def _moment(text: str) -> datetime | None:
-    """Read ISO 8601, ``YYYYMMDDHHMMSS`` or an epoch in s or ms. A time without a zone is taken as UTC: a guess."""
+    """Read ISO 8601, ``YYYYMMDDHHMMSS`` or an epoch in s or ms, into UTC. A time without a zone is in UTC: a guess."""
     if text[4:5] != "-":
         text = text.strip()
         if _NUMBER.fullmatch(text):
             return _stamp(text) if len(text) == 14 and text.isdigit() else _epoch(float(text))
     try:
         moment = datetime.fromisoformat(text.strip())
-    except ValueError:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):  # not every hour of the years 1 and 9999 is one of theirs in UTC
         return None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _stamp(digits: str) -> datetime | None:
