@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -201,6 +201,44 @@ async def test_breaking_out_leaves_a_journal_that_can_be_resumed(
     outcomes = await run(qlara, rows(50), journal)
     assert {outcome.state for outcome in outcomes} == {"accepted"}
     assert set(gateway.message_ids.values()) == {1}
+
+
+async def test_a_source_that_fails_while_it_is_closed_leaves_no_journal_open(qlara: QlaraClient, journal: Path) -> None:
+    def source() -> Iterator[dict[str, str]]:
+        try:
+            yield from rows(100)
+        finally:
+            raise OSError("the query could not be closed")
+
+    with pytest.raises(OSError, match="could not be closed"):
+        async with qlara.bulk(source(), journal=journal) as job:
+            await anext(job)
+    assert len(await run(qlara, rows(3), journal)) == 3
+
+
+async def test_g12_an_end_cancelled_while_the_source_is_closed_leaves_no_journal_open(
+    qlara: QlaraClient, journal: Path
+) -> None:
+    closing = asyncio.Event()
+
+    async def source() -> AsyncIterator[dict[str, str]]:
+        try:
+            for one in rows(100):
+                yield one
+        finally:
+            closing.set()
+            await asyncio.Event().wait()
+
+    async def begin() -> None:
+        async with qlara.bulk(source(), journal=journal) as job:
+            await anext(job)
+
+    running = asyncio.create_task(begin())
+    await closing.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert len(await run(qlara, rows(3), journal)) == 3
 
 
 async def test_the_journal_can_be_looked_into(qlara: QlaraClient, gateway: WireGateway, journal: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -121,15 +122,14 @@ class BulkJob:
         self._stopping = True
         for worker in self._workers:
             worker.cancel()
-        try:
-            await _all_done(self._workers)
-        finally:
-            self._stop_clock()
-            if self._batching is not None:
-                await self._batching.close()
-            await self._source.close()
+        async with AsyncExitStack() as ending:  # the last one first, whatever becomes of the others
             if self._journalled is not None:
-                await self._journalled.close()
+                ending.push_async_callback(self._journalled.close)
+            ending.push_async_callback(self._source.close)
+            if self._batching is not None:
+                ending.push_async_callback(self._batching.close)
+            ending.callback(self._stop_clock)
+            await _all_done(self._workers)
 
     def __aiter__(self) -> BulkJob:
         if self._began is None:
