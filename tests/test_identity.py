@@ -84,6 +84,13 @@ def test_events_without_any_id_are_known_by_content_and_time_for_a_short_while()
         assert make().ttl == "full"
 
 
+def test_g6_events_without_id_and_readable_time_are_known_by_their_bytes() -> None:
+    for make in (delivery, read, inbound):
+        first = make(message_id=None, raw=b'{"timestamp":"8 Apr 2026 14:30:52"}')
+        assert first == make(message_id=None, raw=b'{"timestamp":"8 Apr 2026 14:30:52"}', received_at=NOW)
+        assert first.key != make(message_id=None, raw=b'{"timestamp":"8 Apr 2026 14:31:07"}').key
+
+
 def test_an_inbound_message_is_known_by_its_id_and_means_its_content() -> None:
     meanings: list[dict[str, Any]] = [
         {},

@@ -110,5 +110,6 @@ def _number(number: str | None) -> str | None:
     return None if number is None else number.translate(_PUNCTUATION).removeprefix("00")
 
 
-def _time(event: Event) -> float | None:
-    return None if event.occurred_at is None else event.occurred_at.timestamp()
+def _time(event: Event) -> float | bytes:
+    """Return the time an event names or, if it names none that can be read, its bytes: a time may be among them."""
+    return event.raw if event.occurred_at is None else event.occurred_at.timestamp()
