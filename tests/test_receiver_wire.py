@@ -7,11 +7,12 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 
-from qlara_async.models.events import UnknownEvent
-from qlara_async.webhooks import WebhookReceiver
+from qlara_async.models.events import Event, Inbound, UnknownEvent
+from qlara_async.webhooks import MemoryInbox, UrlToken, WebhookReceiver
 from qlara_async.webhooks.application import MAX_BODIES
 
 from .test_receiver import TOKEN, Service, delivery, head, make, mounted, note
@@ -76,6 +77,16 @@ class Line:
 
     def hang_up(self) -> None:
         self.writer.transport.abort()
+
+
+class Noted:
+    """A handler that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    async def __call__(self, event: Event) -> None:
+        self.events.append(event)
 
 
 def whole(body: bytes, *fields: str, target: str = RIGHT, method: str = "POST") -> bytes:
@@ -371,6 +382,50 @@ async def test_the_items_of_a_batch_stand_for_themselves(receiver: WebhookReceiv
     assert await ask(service, whole(b"[" + b",".join(items) + b"]")) == 200
     await receiver.idle()
     assert sorted(type(event).__name__ for event in events) == ["Delivery", "Delivery", "UnknownEvent", "UnknownEvent"]
+
+
+async def test_g7_duplicates_are_one_event_and_another_kind_or_meaning_under_its_id_is_not(
+    receiver: WebhookReceiver, service: Service
+) -> None:
+    events = note(receiver)
+    receiver.on_read(name="read")(receiver.on_delivery(name="again")(noted := Noted()))
+    lines = await asyncio.gather(*(Line.to(service, whole(delivery())) for _ in range(50)))
+    assert {await line.status() for line in lines} == {200}
+    for line in lines:
+        line.hang_up()
+    assert await ask(service, whole(delivery(price=2))) == 200
+    assert await ask(service, whole(delivery(eventType="READ"))) == 200
+    await receiver.idle()
+    assert [event.conflict for event in events] == [False, True]
+    assert sorted(type(event).__name__ for event in noted.events) == ["Delivery", "Delivery", "Read"]
+    assert (receiver.stats().accepted, receiver.stats().duplicates, receiver.stats().conflicts) == (2, 49, 1)
+
+
+async def test_a_media_key_of_a_stranger_names_no_other_path(receiver: WebhookReceiver, service: Service) -> None:
+    receiver.on_inbound(name="inbound")(noted := Noted())
+    for key in ("../webhooks/delivery-status", "a%2Fb", "https://elsewhere", "mk_1"):
+        body = {"channel": "RCS", "eventType": "INBOUND", "source": key, "messageType": "IMAGE", "mediaKey": key}
+        assert await ask(service, whole(msgspec.json.encode(body))) == 200
+    await receiver.idle()
+    keys = [event.media and event.media.key for event in noted.events if isinstance(event, Inbound)]
+    assert keys == [None, None, None, "mk_1"]
+
+
+async def test_what_many_senders_have_sent_leaves_no_more_behind_than_is_remembered(no_task_left: None) -> None:
+    inbox = MemoryInbox(allow_loss=True, max_remembered=10)
+    receiver = WebhookReceiver(auth=UrlToken(TOKEN), inbox=inbox, order_by="sender")
+    receiver.on_inbound(name="inbound", concurrency=2)(noted := Noted())
+    async with mounted(receiver) as service:
+        line = await Line.to(service)
+        for number in range(200):
+            body = {"channel": "SMS", "eventType": "INBOUND", "messageId": f"m{number}", "source": f"+39{number}"}
+            await line.send(whole(msgspec.json.encode(body)))
+        assert [await line.status() for _ in range(200)] == [200] * 200
+        line.hang_up()
+        await receiver.idle()
+        assert len(noted.events) == 200
+        assert sum(map(len, inbox._seen._classes.values())) == 10
+        assert (inbox._lanes, inbox._unfinished, inbox._since) == ({}, {}, {})
 
 
 async def test_a_body_that_a_middleware_has_taken_away_is_not_acknowledged(
