@@ -1,7 +1,8 @@
 """A service with a durable inbox that can be told where to die: run by ``test_kill_receiver``, as a program.
 
 ``python -m tests.inbox_service <inbox> <log>``; it prints its port. The environment variable ``KILL_AT`` names a point,
-and ``KILL_AFTER`` how often it is passed before the process kills itself there. The points are seams of the library
+and ``KILL_AFTER`` how often it is passed before the process kills itself there; ``MAX_ATTEMPTS`` is the inbox's
+``max_attempts``. The points are seams of the library
 that this program wraps; the library knows nothing of them. A line of the log is written, and on the disk, before a
 handler begins (``>``) and after it has ended (``<``).
 """
@@ -69,7 +70,7 @@ class MortalInbox(SqliteInbox):
 
 
 def service(inbox_path: Path, log_path: Path, switch: KillSwitch) -> web.Application:
-    inbox = MortalInbox(inbox_path, retry_wait=0.05, max_attempts=100)
+    inbox = MortalInbox(inbox_path, retry_wait=0.05, max_attempts=int(os.environ.get("MAX_ATTEMPTS", "100")))
     inbox.switch = switch
     receiver = WebhookReceiver(auth=UrlToken(TOKEN), inbox=inbox, order_by="sender")
     log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

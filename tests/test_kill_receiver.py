@@ -51,14 +51,14 @@ class Service:
         self.process: asyncio.subprocess.Process | None = None
         self.port = 0
 
-    async def start(self, kill_at: str = "", after: int = 0) -> None:
+    async def start(self, kill_at: str = "", after: int = 0, max_attempts: int = 100) -> None:
         self.process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "tests.inbox_service",
             str(self.inbox),
             str(self.log),
-            env={**os.environ, "KILL_AT": kill_at, "KILL_AFTER": str(after)},
+            env={**os.environ, "KILL_AT": kill_at, "KILL_AFTER": str(after), "MAX_ATTEMPTS": str(max_attempts)},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )
@@ -159,6 +159,21 @@ async def test_g6_g7_killed_at_a_point_an_event_is_neither_lost_nor_handled_twic
     await service.stop()
     assert_kept(service, set(range(EVENTS)), deaths=1, repeating=point in REPEATING)
     assert len(set(service.lines("<"))) == EVENTS
+
+
+async def test_g9_a_handler_that_kills_each_process_runs_out_of_attempts(service: Service) -> None:
+    async with aiohttp.ClientSession() as session:
+        await service.start("P6 in the handler", max_attempts=2)
+        await service.deliver(session, 0)
+        assert await service.dead() == -9
+        await service.start("P6 in the handler", max_attempts=2)
+        assert await service.dead() == -9
+        await service.start(max_attempts=2)
+        assert await service.deliver(session, len(SENDERS))  # the next of its lane
+        await service.settle()
+    await service.stop()
+    assert service.rows("SELECT attempts, error = 'ProcessDied' FROM dead") == [(2, 1)]
+    assert [message_id for _, message_id in service.lines(">")] == ["0", "0", "3"]
 
 
 async def test_g6_a_peer_on_the_same_file_takes_up_what_a_killed_one_leaves(tmp_path: Path) -> None:

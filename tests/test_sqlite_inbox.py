@@ -471,9 +471,13 @@ async def test_finished_events_are_deleted_after_their_time_and_others_are_not(i
     await put(inbox, delivery("dead"))
     await inbox.finish(await inbox.take(), ValueError())
     await put(inbox, delivery("pending"))
-    skip(inboxes, 3600)
+    skip(inboxes, 3599)
+    assert await put(inbox, inbound(text="a"), delivery("m1")) == [DUPLICATE, DUPLICATE]
+    skip(inboxes, 1)
     assert await put(inbox, inbound(text="a"), delivery("m1")) == [ACCEPTED, DUPLICATE]
-    skip(inboxes, 8 * DAY - 3600)
+    skip(inboxes, 8 * DAY - 3601)
+    assert await put(inbox, delivery("m1")) == [DUPLICATE]
+    skip(inboxes, 1)
     await cleaned(inboxes, inbox, 3)
     assert await put(inbox, delivery("m1"), delivery("dead"), delivery("pending")) == [ACCEPTED, DUPLICATE, DUPLICATE]
     skip(inboxes, 22 * DAY)

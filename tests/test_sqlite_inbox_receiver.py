@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from aiohttp import web
 
 from qlara_async.errors import ConfigurationError
 from qlara_async.models.events import Delivery, Event, Inbound
+from qlara_async.testing.clock import VirtualClock
 from qlara_async.webhooks import Context, MemoryInbox, OrderBy, SqliteInbox, UrlToken, WebhookReceiver
 from qlara_async.webhooks.inbox import Row, Verdict
 
@@ -52,14 +53,13 @@ async def receivers(no_task_left: None) -> AsyncIterator[Receivers]:
         await receiver.aclose()
 
 
-def body(number: int, event_type: str = "DELIVERY", source: str = "+391") -> bytes:
-    return msgspec.json.encode(
-        {"channel": "RCS", "eventType": event_type, "messageId": f"m{number}", "statusCode": 3, "source": source}
-    )
+def body(number: int, event_type: str = "DELIVERY", source: str = "+391", status_code: int = 3) -> bytes:
+    fields = {"channel": "RCS", "eventType": event_type, "messageId": f"m{number}", "statusCode": status_code}
+    return msgspec.json.encode(fields | {"source": source})
 
 
-async def post(receiver: WebhookReceiver, number: int = 1, event_type: str = "DELIVERY", source: str = "+391") -> int:
-    answer = await receiver.ingest("POST", f"/{TOKEN}", {}, body(number, event_type, source))
+async def post(receiver: WebhookReceiver, number: int = 1, event_type: str = "DELIVERY", **fields: Any) -> int:
+    answer = await receiver.ingest("POST", f"/{TOKEN}", {}, body(number, event_type, **fields))
     return answer.status
 
 
@@ -188,7 +188,7 @@ async def test_a_lane_is_what_order_by_says(
         ended.append(event.message_id)
 
     for number, source in enumerate(["+39 1", "00391", "+392", "392"]):
-        assert await post(receiver, number, "INBOUND", source) == 200
+        assert await post(receiver, number, "INBOUND", source=source) == 200
     await until(lambda: running >= lanes)
     for _ in range(50):
         await asyncio.sleep(0)
@@ -199,6 +199,37 @@ async def test_a_lane_is_what_order_by_says(
     if order_by == "sender":
         assert ended.index("m0") < ended.index("m1")
         assert ended.index("m2") < ended.index("m3")
+
+
+async def test_what_names_no_sender_is_in_the_lane_of_its_message(
+    inbox: MemoryInbox | SqliteInbox, receivers: Receivers
+) -> None:
+    receiver = receivers(inbox, order_by="sender")
+    began: list[tuple[str | None, str]] = []
+    gate = asyncio.Event()
+
+    @receiver.on_delivery()
+    async def handler(event: Delivery) -> None:
+        began.append((event.message_id, event.status))
+        await gate.wait()
+
+    @receiver.on_inbound()
+    async def anonymous(event: Inbound) -> None:
+        began.append((event.message_id, "INBOUND"))
+        await gate.wait()
+
+    for number, status_code in ((0, 6), (0, 3), (1, 3)):
+        assert await post(receiver, number, status_code=status_code) == 200
+    for number in (2, 3):
+        assert await post(receiver, number, "INBOUND", source="") == 200
+    heads = {("m0", "ERROR"), ("m1", "DELIVERED"), ("m2", "INBOUND"), ("m3", "INBOUND")}
+    await until(lambda: heads <= {*began})
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert {*began} == heads
+    gate.set()
+    await receiver.idle()
+    assert began[-1] == ("m0", "DELIVERED")
 
 
 async def test_order_by_is_checked(inbox: MemoryInbox | SqliteInbox) -> None:
@@ -276,6 +307,88 @@ async def test_readyz_tells_of_a_store_that_is_full_or_locked(path: Path, receiv
         assert await service.get("/qlara/readyz") == (200, "ready")
 
 
+async def fill_up(path: Path, inbox: SqliteInbox) -> Callable[[], Awaitable[object]]:
+    """Let the disk be full; what is returned gives room again."""
+    assert inbox._writer is not None
+    call = inbox._writer.call
+    limit = "PRAGMA max_page_count = {}"
+    await call(lambda store: store.db.execute(limit.format(1)).fetchall())
+    return lambda: call(lambda store: store.db.execute(limit.format(1 << 30)).fetchall())
+
+
+async def lock(path: Path, inbox: SqliteInbox) -> Callable[[], Awaitable[object]]:
+    """Let another program write; what is returned ends its transaction."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    async def unlock() -> None:
+        other.execute("ROLLBACK")
+        other.close()
+
+    return unlock
+
+
+@pytest.mark.parametrize("trouble", [fill_up, lock])
+async def test_g6_what_cannot_be_stored_is_asked_for_again_and_taken_when_the_disk_is_well(
+    path: Path, receivers: Receivers, trouble: Callable[[Path, SqliteInbox], Awaitable[Callable[[], Awaitable[object]]]]
+) -> None:
+    inbox = SqliteInbox(path, busy_timeout=0.0)
+    receiver = receivers(inbox)
+    handled: list[str | None] = []
+
+    @receiver.on_delivery()
+    async def handler(event: Delivery) -> None:
+        handled.append(event.message_id)
+
+    await receiver.start()
+    cure = await trouble(path, inbox)
+    acknowledged: set[int] = set()
+    for number in range(100):  # a page or two may be left
+        answer = await receiver.ingest("POST", f"/{TOKEN}", {}, body(number, source="+391" * 500))
+        assert answer.status in (200, 503)
+        if answer.status == 200:
+            acknowledged.add(number)
+            continue
+        assert 1 <= int(answer.headers["Retry-After"]) <= 60
+    assert len(acknowledged) < 10
+    await cure()
+    for number in range(100):
+        assert await post(receiver, number, source="+391" * 500) == 200
+    await receiver.idle()
+    assert sorted(map(str, handled)) == sorted(f"m{number}" for number in range(100))
+    assert receiver.stats().duplicates == len(acknowledged)
+
+
+async def test_stats_tell_what_waits_and_what_went_wrong(path: Path, receivers: Receivers) -> None:
+    clock = VirtualClock(jump=False)
+    receiver = receivers(SqliteInbox(path, clock=clock, max_attempts=1), clock=clock)
+    receiver.on_error(lambda error, event, handler: None)
+    gate = asyncio.Event()
+
+    @receiver.on_delivery()
+    async def slow(event: Delivery) -> None:
+        await gate.wait()
+
+    @receiver.on_inbound()
+    async def broken(event: Inbound) -> None:
+        raise ValueError
+
+    assert await post(receiver, 1) == 200
+    await clock.advance(30)
+    for number, fields in ((1, {"destination": "+39340"}), (2, {"destination": "+39340"})):
+        assert await post(receiver, number, "INBOUND") == 200
+        content = msgspec.json.decode(body(number)) | fields
+        assert (await receiver.ingest("POST", f"/{TOKEN}", {}, msgspec.json.encode(content))).status == 200
+    assert (await receiver.ingest("POST", f"/{TOKEN}", {}, b"{")).status == 200
+    await until(lambda: receiver.stats().dead == 2)
+    stats = receiver.stats()
+    assert (stats.received, stats.accepted, stats.conflicts, stats.duplicates) == (6, 5, 1, 0)
+    assert (stats.pending, stats.oldest_age, stats.quarantined, stats.lost_leases) == (3, 30.0, 1, 0)
+    gate.set()
+    await until(lambda: receiver.stats().pending == 0)
+    assert receiver.stats().oldest_age == 0.0
+
+
 async def test_g7_a_client_that_hangs_up_mid_commit_undoes_and_doubles_nothing(
     path: Path, receivers: Receivers
 ) -> None:
@@ -320,6 +433,32 @@ class HeldInbox(SqliteInbox):
     async def put(self, rows: Sequence[Row]) -> Sequence[Verdict]:
         self.puts += 1
         return await super().put(rows)
+
+
+@pytest.mark.parametrize("statement", ["BEGIN IMMEDIATE", "COMMIT"])
+async def test_g6_nothing_is_acknowledged_before_its_commit_and_the_loop_goes_on_meanwhile(
+    path: Path, receivers: Receivers, statement: str
+) -> None:
+    inbox = HeldInbox(path, statement)
+    receiver = receivers(inbox)
+    async with Service(receiver) as service:
+        await receiver.start()
+        await inbox.hold()
+        reader, writer = await service.connect()
+        writer.write(request(1))
+        answered = asyncio.create_task(reader.readline())
+        try:
+            await until(inbox.held.is_set)
+            for _ in range(300):
+                await asyncio.sleep(0)
+            assert not answered.done()
+            assert rows(path, "SELECT count(*) FROM events") == [(0,)]
+            assert (await service.get("/qlara/readyz"))[0] == 200
+        finally:
+            inbox.go_on.set()
+        assert (await answered).startswith(b"HTTP/1.1 200")
+        writer.close()
+    assert rows(path, "SELECT count(*) FROM events") == [(1,)]
 
 
 @pytest.mark.parametrize("handler_cancellation", [False, True])
