@@ -63,7 +63,7 @@ async def account(sandbox: Sandbox) -> AsyncIterator[Account]:
         yield account
 
 
-async def test_low_credit_is_told_once_and_again_after_it_was_topped_up(account: Account, sandbox: Sandbox) -> None:
+async def test_faq_low_credit_is_told_once_and_again_after_it_was_topped_up(account: Account, sandbox: Sandbox) -> None:
     sandbox.credit = 60.0
     async with account.qlara.credit_watch(threshold=50, every=300) as watch:
         for look, (credit, told) in enumerate([(60, 0), (49.5, 1), (20, 1), (50, 1), (12, 2)], 1):

@@ -1,12 +1,13 @@
 """Lines of the vendor's FAQ, each shown once from end to end; what another file shows stands there under the same name.
 
-The README has the table of all lines.
+The README has the table of all lines, and `LINES` the tests that show each.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -43,7 +44,16 @@ from qlara_async.errors import (
 from qlara_async.models.rcs import RcsTemplateContent
 from qlara_async.sandbox import CallbackPolicy, Fault, Life, Sandbox
 from qlara_async.testing.clock import VirtualClock
-from qlara_async.webhooks import Inbound, MemoryInbox, UrlToken, WebhookReceiver
+from qlara_async.webhooks import (
+    Delivery,
+    Inbound,
+    MemoryInbox,
+    Read,
+    SqliteInbox,
+    UnknownEvent,
+    UrlToken,
+    WebhookReceiver,
+)
 
 from .wire import WireGateway, answer
 
@@ -51,6 +61,45 @@ pytestmark = pytest.mark.anyio
 
 ANNA = "+393401234567"
 SECRET = "sk-canary-4711"
+
+
+LINES = {
+    "API key in": ["the_api_key_goes", "the_api_key_is_treated", "keys_are_made", "several_keys"],
+    "accepted is": ["accepted_is_not_delivered"],
+    "WhatsApp: free form": ["free_form_only", "after_24_hours"],
+    "RCS fallback": ["how_does_rcs_fallback_work", "fallback_chains"],
+    "tracked links": ["tracked_links"],
+    "Universal and Legacy": ["universal_and_legacy"],
+    "template approval": ["template_approval", "a_changed_template", "a_template_that_is_not_approved"],
+    "RCS templates": ["rcs_template_types"],
+    "callback URL": ["the_callback_url_is_https", "the_callback_url_can_be_tested"],
+    "INBOUND": ["customers_who_write", "who_wrote_may_be_answered"],
+    "media URLs": ["media_expire", "a_handler_fetches_media_in_time"],
+    "missed webhooks": ["a_missed_webhook", "a_webhook_that_comes_again"],
+    "400, 401": ["what_the_status_codes_mean", "400_missing"],
+    "`Retry-After`": ["rate_limiting"],
+    "422": ["422_a_wrong_phone_number", "422_template_variables", "422_a_format", "test_mode_only_named_numbers"],
+    "4,096": ["the_maximum_message_length"],
+    "languages": ["templates_name_their_language"],
+    "opt-in": ["opt_in_opt_out"],
+    "test mode": ["test_mode_makes", "test_mode_only_named_numbers"],
+    "monitor usage": ["usage_is_counted", "low_credit"],
+}
+"""Lines of the README's table by their first words, and how the names of their tests begin after ``test_faq_``."""
+
+HERE = Path(__file__).parent
+
+
+def test_every_line_of_the_readmes_table_has_its_tests() -> None:
+    table = (
+        (HERE.parent / "README.md").read_text(encoding="utf-8").partition("| the FAQ says |")[2].partition("\n\n")[0]
+    )
+    lines = [line.removeprefix("| ") for line in table.splitlines()[2:]]
+    assert [begin for line in lines for begin in LINES if line.startswith(begin)] == list(LINES)
+    assert len(lines) == len(LINES)
+    sources = "".join(path.read_text(encoding="utf-8") for path in HERE.glob("test_*.py"))
+    missing = [name for names in LINES.values() for name in names if f"def test_faq_{name}" not in sources]
+    assert missing == []
 
 
 def sms(body: str = "Ciao", **fields: object) -> Sms:
@@ -84,6 +133,16 @@ async def test_faq_the_api_key_is_treated_like_a_password(
         await account.send(sms())
     said = [str(caught.value), repr(caught.value), repr(account), *(str(vars(record)) for record in caplog.records)]
     assert SECRET not in "".join(said)
+
+
+async def test_faq_keys_are_made_for_each_application_and_revoked(sandbox: Sandbox, account: QlaraClient) -> None:
+    made = await account.api_keys.create(["SMS"])
+    async with QlaraClient(made.value or "", base_url=sandbox.url) as other:
+        await other.send(sms())
+        await account.api_keys.delete(made.id)
+        with pytest.raises(AuthenticationError):
+            await other.send(sms())
+    await account.send(sms())
 
 
 async def test_faq_accepted_is_not_delivered(account: QlaraClient) -> None:
@@ -154,6 +213,34 @@ async def test_faq_a_missed_webhook_is_made_up_for_by_polling(sandbox: Sandbox, 
         assert (await tracker.wait_until(receipt, "final", timeout=30)).status == "DELIVERED"
 
 
+async def test_faq_a_webhook_that_comes_again_is_handled_once_and_all_are_logged(tmp_path: Path) -> None:
+    token, inbox = UrlToken.generate(), SqliteInbox(tmp_path / "inbox.db")
+    receiver = WebhookReceiver(auth=UrlToken(token), inbox=inbox)
+    told: list[str | None] = []
+
+    @receiver.on_delivery(name="tell")
+    async def tell(event: Delivery) -> None:
+        told.append(event.message_id)
+
+    bodies = [
+        b'{"channel":"SMS","eventType":"DELIVERY","messageId":"a","statusCode":3}',
+        b'{"channel":"RCS","eventType":"READ","messageId":"b"}',
+        b"no JSON",
+    ]
+    for body in bodies * 2:
+        answer = await receiver.ingest("POST", f"/{token}", {"Content-Type": "application/json"}, body)
+        assert answer.status == 200
+    await receiver.idle()
+    assert told == ["a"]
+    log = [event async for event in inbox.events()]
+    assert [(type(event), event.message_id, event.raw) for event in log] == [
+        (Delivery, "a", bodies[0]),
+        (Read, "b", bodies[1]),
+        (UnknownEvent, None, bodies[2]),
+    ]
+    await receiver.aclose()
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
@@ -189,6 +276,33 @@ async def test_faq_422_a_wrong_phone_number_costs_no_request(destination: str) -
     with pytest.raises(InvalidMessageError) as caught:
         Sms(destination=destination, sender="ACME", body="Ciao")
     assert caught.value.field == "destination"
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"body": "Ciao"}, "phone_number_id"),
+        ({"phone_number_id": "seven", "body": "Ciao"}, "phone_number_id"),
+        ({"phone_number_id": 7, "body": ""}, "body"),
+        ({"phone_number_id": 7}, "body"),
+    ],
+)
+async def test_faq_400_missing_wrong_and_empty_fields_cost_no_request(
+    fields: dict[str, object], named: str, sandbox: Sandbox, account: QlaraClient
+) -> None:
+    async with account.bulk([{"channel": "WHATSAPP", "destination": ANNA, **fields}]) as job:
+        (error,) = [outcome.error async for outcome in job]
+    assert isinstance(error, InvalidMessageError)
+    assert error.field == named
+    assert sandbox.requests.total() == 0
+
+
+async def test_faq_422_a_format_that_the_library_does_not_take_costs_no_request(
+    sandbox: Sandbox, account: QlaraClient
+) -> None:
+    with pytest.raises(ConfigurationError):
+        await account.media.upload(b"MZ", file_name="logo.exe")
+    assert sandbox.requests.total() == 0
 
 
 async def test_faq_the_maximum_message_length() -> None:

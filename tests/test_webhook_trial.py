@@ -39,7 +39,7 @@ async def host() -> AsyncIterator[WireGateway]:
         yield host
 
 
-async def test_the_event_reaches_a_handler_like_any_other(account: QlaraClient) -> None:
+async def test_faq_the_callback_url_can_be_tested(account: QlaraClient) -> None:
     receiver = WebhookReceiver(auth=UrlToken(TOKEN), inbox=MemoryInbox(allow_loss=True))
     delivered: list[str | None] = []
 

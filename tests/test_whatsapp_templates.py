@@ -265,7 +265,9 @@ class TestTemplates:
 
 
 class TestReview:
-    async def test_it_is_waited_for(self, account: QlaraClient, sandbox: Sandbox, clock: VirtualClock) -> None:
+    async def test_faq_template_approval_is_waited_for(
+        self, account: QlaraClient, sandbox: Sandbox, clock: VirtualClock
+    ) -> None:
         sandbox.platform.whatsapp.review_seconds = 2 * 3600
         made = await account.whatsapp.templates.create(draft(), phone_number_id=5)
         began, asked = clock.monotonic(), len(sandbox.arrivals)
@@ -280,7 +282,7 @@ class TestReview:
         await account.whatsapp.templates.wait_until_approved(made.id, timeout=0)
         assert len(sandbox.arrivals) == 2
 
-    async def test_a_change_is_reviewed_again(self, account: QlaraClient, sandbox: Sandbox) -> None:
+    async def test_faq_a_changed_template_is_reviewed_again(self, account: QlaraClient, sandbox: Sandbox) -> None:
         made = await account.whatsapp.templates.create(draft(), phone_number_id=5)
         await account.whatsapp.templates.wait_until_approved(made.id)
         await account.whatsapp.templates.update(made.id, footer="ACME")

@@ -13,7 +13,7 @@ from ....clock import Clock, SystemClock, Timer
 from ....errors import ConfigurationError, InboxError
 from ....loggers import webhooks_logger
 from ....models.erasure import Erased
-from ....models.events import UnknownEvent
+from ....models.events import Event, UnknownEvent
 from ....protocol.numbers import checked_number
 from ....sqlite_file import scrub
 from .. import InboxStats, Lane, Limits, Matcher, Row, Verdict, Work
@@ -247,6 +247,19 @@ class SqliteInbox:
             orphaned=shot.orphaned,
             lost_leases=shot.lost_leases,
         )
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Iterate all events that are kept, oldest first: the log of what came in.
+
+        They are kept for ``dedup_ttl``, those without an id for 1 h. Each is there once, however often it was
+        delivered, whatever its handlers made of it. Also before the receiver is started.
+        """
+        writer = await self._opened()
+        after = 0
+        while page := await writer.call(partial(listing.events, after=after)):
+            after = page[-1][0]
+            for _, kind, payload, conflict in page:
+                yield unpack(kind, payload, conflict=bool(conflict))
 
     async def dead(self) -> AsyncIterator[DeadLetter]:
         """Iterate the work that was given up, oldest event first. Also before the receiver is started."""

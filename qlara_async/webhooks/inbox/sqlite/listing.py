@@ -1,4 +1,4 @@
-"""Dead letters and quarantined events: pages of them, and back to work."""
+"""All events, dead letters and quarantined events: pages of them, and back to work."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ from typing import Any
 from .entries import DeadLetter
 from .store import Store
 
-__all__ = ["dead", "quarantined", "replay"]
+__all__ = ["dead", "events", "quarantined", "replay"]
 
 _PAGE = 200
+
+
+def events(store: Store, after: int) -> list[tuple[int, str, bytes, int]]:
+    """Read a page of all events: number, kind, fields, and whether it contradicts one before."""
+    return store.db.execute(
+        "SELECT id, kind, payload, conflict FROM events WHERE id > ? ORDER BY id LIMIT ?", (after, _PAGE)
+    ).fetchall()
 
 
 def dead(store: Store, after: tuple[int, int]) -> list[tuple[tuple[int, int], DeadLetter]]:
