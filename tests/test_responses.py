@@ -81,6 +81,18 @@ def test_a_2xx_without_results_is_a_success() -> None:
     assert receipt_of(response({}), SEND, Channel.SMS, attempts=1).message_id == "m-1"
 
 
+def test_of_two_entries_for_a_channel_one_accepted_is_enough() -> None:
+    for results in ([{"channel": "SMS", "accepted": one} for one in order] for order in ([True, False], [False, True])):
+        receipt = receipt_of(response({"results": results}), SEND, Channel.SMS, attempts=1)
+        assert receipt.results["SMS"].accepted
+
+
+@pytest.mark.parametrize("results", [None, {}, []])
+def test_a_refusal_beside_empty_results_is_one(results: object) -> None:
+    with pytest.raises(MessageRejectedError):
+        receipt_of(response({"results": results, "accepted": False}), SEND, Channel.SMS, attempts=1)
+
+
 def test_a_refusal_outside_of_results_is_one() -> None:
     with pytest.raises(MessageRejectedError, match="blocked"):
         receipt_of(response({"accepted": False, "reasons": ["blocked"]}), SEND, Channel.SMS, attempts=1)
@@ -96,6 +108,7 @@ def test_a_refusal_outside_of_results_is_one() -> None:
         b'{"a":',
         b'{"status":"error","message":"x"}',
         b'{"error":"x"}',
+        b'{"success":false,"message":"no"}',
         b'{"results":{"sms":{}}}',
         b'{"results":{"sms":{"accepted":null}}}',
         b'{"results":{"sms":{"accepted":0}}}',

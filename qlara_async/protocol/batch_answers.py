@@ -2,13 +2,13 @@
 
 The success body of SMS Legacy is undocumented ("a summary of processed messages"). Everything read here beyond JSend's
 error body is a guess, and tolerant: entries are found wherever they are, by a message's id or by its recipient. Without
-entries a 2xx is acceptance of all; where an answer speaks of some messages and not of others, or refuses a number of
-messages without naming them, what became of those is open, and they are to be looked up.
+entries a 2xx is acceptance of all, unless the whole says otherwise; where an answer speaks of some messages and not of
+others, or refuses messages without naming them, what became of those is open, and they are to be looked up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from functools import cached_property
 from typing import Any
@@ -46,24 +46,6 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     result: ChannelResult | None = None
 
 
-class _Batch:
-    """The messages an answer may speak of."""
-
-    def __init__(self, recipients: Mapping[str, str]) -> None:
-        self.recipients = recipients
-
-    @cached_property  # few answers name recipients
-    def ids_by_recipient(self) -> dict[str, str]:
-        """Ids by the recipient in either spelling, of those with one message only."""
-        ids: dict[str, str] = {}
-        twice: set[str] = set()
-        for message_id, recipient in self.recipients.items():
-            for spelled in (recipient, recipient.removeprefix("+")):
-                if ids.setdefault(spelled, message_id) != message_id:
-                    twice.add(spelled)
-        return {recipient: message_id for recipient, message_id in ids.items() if recipient not in twice}
-
-
 _ACCEPTED = Verdict(Judgement.ACCEPTED)
 _OPEN = Verdict(Judgement.OPEN)
 
@@ -79,12 +61,10 @@ def verdicts_of(response: Response, recipients: Mapping[str, str]) -> dict[str, 
         UndecodableAnswerError: it is no JSON, or reports a failure of the server: it proves nothing.
     """
     answer = _decoded(response)
-    named = dict(_entries(answer, _Batch(recipients)))
-    if named:
-        others = _OPEN if any(item.judgement is not Judgement.REFUSED for item in named.values()) else _ACCEPTED
-    else:
-        others = _as_a_whole(answer, response)
-    return {message_id: named.get(message_id, others) for message_id in recipients}
+    told = _Told(recipients)
+    told.read(answer)
+    others = _OPEN if told.of_some else _of_the_others(answer, response, told)
+    return {message_id: told.named.get(message_id, others) for message_id in recipients}
 
 
 def _decoded(response: Response) -> Any:
@@ -97,61 +77,120 @@ def _decoded(response: Response) -> Any:
     raise UndecodableAnswerError(text, status=response.status, body=response.body)
 
 
+def _of_the_others(answer: Any, response: Response, told: _Told) -> Verdict:
+    """Judge the messages that the answer does not name; all that it names it refuses."""
+    whole = _as_a_whole(answer, response)
+    if whole is _ACCEPTED:
+        return _OPEN if told.refused_unnamed else _ACCEPTED
+    return _OPEN if told.named else whole
+
+
 def _as_a_whole(answer: Any, response: Response) -> Verdict:
     if not isinstance(answer, dict):
         return _ACCEPTED
-    if _code(answer) in _SERVER_ERRORS:
+    code = _code(answer)
+    if code in _SERVER_ERRORS:
         raise UndecodableAnswerError("the gateway reports a failure", status=response.status, body=response.body)
-    if str(answer.get("status")).lower() in {"error", "fail"} or answer.get("accepted") is False:
+    # That of a single send, which "all send calls" answer with by one guide.
+    results = answer.get("results")
+    entries = list(results.values()) if isinstance(results, dict) else []
+    if entries and all(isinstance(entry, dict) and entry.get("accepted") is False for entry in entries):
+        reasons = tuple(reason for entry in entries for reason in _reasons(entry))
+        return Verdict(Judgement.REFUSED, ChannelResult(accepted=False, reasons=reasons))
+    refused = str(answer.get("status")).lower() in {"error", "fail"} or code in LEGACY_CODES
+    if refused or answer.get("accepted") is False or answer.get("success") is False:
         return Verdict(Judgement.REFUSED, ChannelResult(accepted=False, reasons=_reasons(answer)))
-    counts = [answer.get(name) for name in _REFUSING_NAMES]
-    return _OPEN if any(type(count) is int and count > 0 for count in counts) else _ACCEPTED
+    if answer.get("error"):
+        text = "the answer to a batch speaks of an error and not of acceptance"
+        raise UndecodableAnswerError(text, status=response.status, body=response.body)
+    return _ACCEPTED
 
 
-def _entries(answer: Any, batch: _Batch) -> Iterator[tuple[str, Verdict]]:
-    """Find what speaks of single messages, however deep."""
-    pending = [answer]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, list):
-            pending.extend(item)
-        elif isinstance(item, dict):
-            message_id = _subject(item, batch)
-            if message_id is not None:
-                yield message_id, _verdict(item)
-                continue
-            for name, value in item.items():
-                if name in batch.recipients:  # keyed by id
-                    yield name, _verdict(value if isinstance(value, dict) else {"status": value})
-                elif name in _REFUSING_NAMES and isinstance(value, list):
-                    yield from _refused(value, batch)
+class _Told:
+    """What an answer says of single messages, wherever it says it.
+
+    Attributes:
+        named: message id -> verdict.
+    """
+
+    def __init__(self, recipients: Mapping[str, str]) -> None:
+        self.named: dict[str, Verdict] = {}
+        self._recipients = recipients
+        self._counted = 0
+        self._nameless = 0
+
+    @property
+    def of_some(self) -> bool:
+        """Whether it says of some that they are not refused: then it may have passed over the others."""
+        return any(verdict.judgement is not Judgement.REFUSED for verdict in self.named.values())
+
+    @property
+    def refused_unnamed(self) -> bool:
+        """Whether it refuses messages without naming them."""
+        return self._nameless > 0 or self._counted > len(self.named)
+
+    @cached_property  # few answers name recipients
+    def _ids_by_recipient(self) -> dict[str, str]:
+        """Ids by the recipient in either spelling, of those with one message only."""
+        ids: dict[str, str] = {}
+        twice: set[str] = set()
+        for message_id, recipient in self._recipients.items():
+            for spelled in (recipient, recipient.removeprefix("+")):
+                if ids.setdefault(spelled, message_id) != message_id:
+                    twice.add(spelled)
+        return {recipient: message_id for recipient, message_id in ids.items() if recipient not in twice}
+
+    def read(self, answer: Any) -> None:
+        """Find what speaks of single messages, however deep."""
+        pending = [answer]
+        while pending:
+            item = pending.pop()
+            if isinstance(item, list):
+                pending.extend(item)
+            elif isinstance(item, dict):
+                message_id = self._subject(item)
+                if message_id is not None:
+                    self.named[message_id] = _verdict(item)
                 else:
-                    pending.append(value)
+                    pending.extend(value for name, value in item.items() if not self._takes(name, value))
 
-
-def _refused(items: list[Any], batch: _Batch) -> Iterator[tuple[str, Verdict]]:
-    for item in items:
-        if isinstance(item, dict):
-            message_id = _subject(item, batch)
-            reasons = _reasons(item)
+    def _takes(self, name: str, value: Any) -> bool:
+        """Take a member in that is keyed by a message's id, or speaks of refused ones."""
+        if name in self._recipients:
+            self.named[name] = _verdict(value if isinstance(value, dict) else {"status": value})
+        elif name in _REFUSING_NAMES and isinstance(value, list):
+            for item in value:
+                self._refuse(item)
+        elif name in _REFUSING_NAMES and type(value) is int:
+            self._counted += value
         else:
-            name = str(item)
-            message_id = name if name in batch.recipients else batch.ids_by_recipient.get(name)
-            reasons = ()
-        if message_id is not None:
-            yield message_id, Verdict(Judgement.REFUSED, ChannelResult(accepted=False, reasons=reasons))
+            return False
+        return True
 
+    def _refuse(self, item: Any) -> None:
+        message_id: str | None = None
+        reasons: tuple[str, ...] = ()
+        if isinstance(item, dict):
+            message_id, reasons = self._subject(item), _reasons(item)
+        elif isinstance(item, str | int):
+            message_id = str(item) if str(item) in self._recipients else self._ids_by_recipient.get(str(item))
+        else:
+            return
+        if message_id is None:
+            self._nameless += 1
+        else:
+            self.named[message_id] = Verdict(Judgement.REFUSED, ChannelResult(accepted=False, reasons=reasons))
 
-def _subject(entry: dict[str, Any], batch: _Batch) -> str | None:
-    for name in _ID_NAMES:
-        value = entry.get(name)
-        if isinstance(value, str) and value in batch.recipients:
-            return value
-    for name in _RECIPIENT_NAMES:
-        value = entry.get(name)
-        if isinstance(value, str) and value in batch.ids_by_recipient:
-            return batch.ids_by_recipient[value]
-    return None
+    def _subject(self, entry: dict[str, Any]) -> str | None:
+        for name in _ID_NAMES:
+            value = entry.get(name)
+            if isinstance(value, str) and value in self._recipients:
+                return value
+        for name in _RECIPIENT_NAMES:
+            value = entry.get(name)
+            if isinstance(value, str) and value in self._ids_by_recipient:
+                return self._ids_by_recipient[value]
+        return None
 
 
 def _verdict(entry: dict[str, Any]) -> Verdict:

@@ -134,9 +134,14 @@ def _read_send_answer(response: Response) -> tuple[dict[str, ChannelResult], boo
     if not isinstance(answer, dict):
         raise _undecodable("the answer to a send is not a JSON object", response)
     results = _results(answer, response)
-    if not results and (answer.get("error") or str(answer.get("status")).lower() in {"error", "fail"}):
+    if not results and _speaks_of_an_error(answer):
         raise _undecodable("the answer to a send speaks of an error and not of acceptance", response)
     return results, answer.get("simulation") is True
+
+
+def _speaks_of_an_error(answer: dict[str, Any]) -> bool:
+    status = str(answer.get("status")).lower()
+    return bool(answer.get("error")) or answer.get("success") is False or status in {"error", "fail"}
 
 
 def _undecodable(text: str, response: Response) -> UndecodableAnswerError:
@@ -145,13 +150,17 @@ def _undecodable(text: str, response: Response) -> UndecodableAnswerError:
 
 def _results(answer: dict[str, Any], response: Response) -> dict[str, ChannelResult]:
     results = answer.get("results")
+    entries: list[tuple[Any, Any]] = []
     if isinstance(results, dict):
         entries = list(results.items())
     elif isinstance(results, list):
         entries = [(item.get("channel"), item) for item in results if isinstance(item, dict)]
-    else:
-        entries = [("", answer)] if "accepted" in answer else []
-    verdicts = {str(key).upper(): (_accepted(entry), entry) for key, entry in entries if isinstance(entry, dict)}
+    if not entries and "accepted" in answer:
+        entries = [("", answer)]
+    told_of = [(str(key).upper(), _accepted(entry), entry) for key, entry in entries if isinstance(entry, dict)]
+    # Of several entries for one channel, one that was accepted is enough: it stays last.
+    told_of.sort(key=lambda one: one[1] is True)
+    verdicts = {key: (accepted, entry) for key, accepted, entry in told_of}
     told = [accepted for accepted, _ in verdicts.values()]
     if None in told and True not in told:
         raise _undecodable("an entry of results does not say whether it was accepted", response)
