@@ -182,6 +182,18 @@ class Attack:
         self.tally.memory.append(told["memory"])
         self.tally.offences += told["tracebacks"] + told["leaks"]
 
+    async def bomb(self, count: int, size: int) -> None:
+        """Send so many bombs at once, by senders that know the token and strangers, and genuine events meanwhile."""
+        packed = gzip.compress(bytes(size))
+        targets = [(TOKEN, "wrong")[number % 2] for number in range(count)]
+        fields = f"Host: x\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}"
+        heads = [f"POST /qlara/{target} HTTP/1.1\r\n{fields}\r\n\r\n".encode() for target in targets]
+        bombs = asyncio.gather(*(self._attack([head, packed], hangs_up=False) for head in heads))
+        self.tally.sent += count
+        while not bombs.done() or len(self.tally.acknowledged) < 200:
+            await self._deliver(len(self.tally.acknowledged))
+        await bombs
+
     async def look(self) -> dict[str, Any]:
         """Ask the service how it is."""
         assert self._service.stdin is not None

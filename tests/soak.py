@@ -2,6 +2,7 @@
 
 ``python -m tests.soak fuzz --requests 100000`` kills nothing: it attacks a receiver over raw sockets, as ``tests.fuzz``
 tells, and stops at a status of 500 or above but 503, a traceback, a token in a log or an event not acknowledged.
+``python -m tests.soak bombs`` sends it ten bodies of 200 MiB, compressed, at once; no event may wait for 100 ms.
 
 Receivers on a durable inbox are killed with SIGKILL at the eight points of an event's way, or in between, while a
 sandbox posts receipts that it doubles, reorders and delivers again, and customers write; then every acknowledged event
@@ -152,10 +153,23 @@ async def soak_fuzz(wanted: int, seed: int) -> None:
     assert grown < 32, "memory grows"
 
 
+async def soak_bombs() -> None:
+    """Send ten bombs of 200 MiB, and measure how long genuine events wait meanwhile: no less than the loop stood."""
+    async with Attack(seed=0) as attack:
+        await attack.bomb(10, 200 << 20)
+        told = await attack.look()
+    tally = attack.tally
+    longest = 1000 * max(tally.acknowledged)
+    print(f"10 bombs of 200 MiB: {dict(tally.statuses)}, {told['memory'] / 1024:.1f} MiB of memory afterwards")
+    print(f"{len(tally.acknowledged)} genuine events meanwhile, acknowledged within {longest:.1f} ms")
+    assert not tally.offences, "\n".join(tally.offences[:3])
+    assert longest < 100, "the loop stood still"
+
+
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Kill bulk jobs and receivers, or attack a receiver.")
-    parser.add_argument("what", choices=["bulk", "receiver", "fuzz"])
+    parser.add_argument("what", choices=["bulk", "receiver", "fuzz", "bombs"])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--requests", type=int, default=100_000, help="of fuzz")
     parser.add_argument("--seed", type=int, default=1)
@@ -164,6 +178,8 @@ def main() -> None:
     logging.getLogger("qlara_async.sandbox").setLevel(logging.ERROR)  # it gives callbacks up: that is the point
     if arguments.what == "fuzz":
         asyncio.run(soak_fuzz(arguments.requests, arguments.seed))
+    elif arguments.what == "bombs":
+        asyncio.run(soak_bombs())
     elif arguments.what == "receiver":
         asyncio.run(soak_receiver(arguments.kills, arguments.seed))
     else:
