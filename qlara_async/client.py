@@ -27,7 +27,7 @@ from .models.options import Priority, RateLimit, RetryPolicy, Timeouts
 from .protocol.requests import raw_request
 from .resources.catalogue import Catalogue
 from .resources.channels import RcsChannel, SmsChannel, WhatsAppChannel
-from .sending.calls import Caller, CallOptions, EventHook
+from .sending.calls import Caller, CallOptions, EventHook, Pursuit
 from .sending.gates import Gate
 from .sending.keys import KeyRing, all_credentials, limiters_for
 from .sending.known_templates import KnownTemplates
@@ -282,7 +282,10 @@ class QlaraClient(Catalogue):
         """
         if outside_window is not None:
             return await self.with_options(outside_window=outside_window).send(message)
-        return await self._sender.send(self._checked if self._templates.any else self._options, message)
+        return await self._send(message)
+
+    async def _send(self, message: Message, pursuit: Pursuit | None = None) -> Receipt:
+        return await self._sender.send(self._checked if self._templates.any else self._options, message, pursuit)
 
     def on_receipt(self, listener: ReceiptListener) -> Callable[[], None]:
         """Call ``listener(message, receipt)`` for each accepted message, bulk included, before its send returns.

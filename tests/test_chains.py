@@ -16,6 +16,7 @@ from qlara_async import (
     ChainResult,
     FallbackChain,
     FallbackChains,
+    Priority,
     QlaraClient,
     Rcs,
     Sms,
@@ -130,6 +131,41 @@ async def test_a_late_success_of_an_earlier_leg_wins_while_a_later_one_is_in_fli
     assert sent(world) == [FIRST, SECOND]  # the customer gets both
     assert states(result) == ["delivered", "accepted", "waiting"]
     assert result.winner == 0
+
+
+async def test_a_leg_that_still_waits_to_be_sent_when_an_earlier_one_is_delivered_is_not_sent() -> None:
+    async with World(receiver=True, sandbox={"life": Life(final=130)}) as world, Chained(world).chains as chains:
+        running = asyncio.create_task(chains.send(three(within=100, grace=5)))
+        await pass_time(world, 102)
+        world.qlara.limiter.pause_until(world.clock.monotonic() + 60)  # the gateway asked for it
+        await pass_time(world, 20)
+        assert world.qlara.limiter.waiting_in(Priority.INTERACTIVE) == 1
+        result = await end_of(running, world)
+        await pass_time(world, 60)
+    assert sent(world) == [FIRST]
+    assert (states(result), result.winner) == (["delivered", "waiting", "waiting"], 0)
+
+
+async def test_a_leg_that_would_be_tried_again_when_an_earlier_one_is_delivered_is_not() -> None:
+    async with World(receiver=True, sandbox={"life": Life(final=130)}) as world, Chained(world).chains as chains:
+        world.sandbox.fault(SECOND, Fault.STORM, times=5)
+        running = asyncio.create_task(chains.send(three(within=100, grace=5)))
+        result = await end_of(running, world)
+    assert sent(world) == [FIRST]
+    assert (states(result), result.winner) == (["delivered", "waiting", "waiting"], 0)
+    assert world.sandbox.requests["send", 429] > 1
+
+
+async def test_a_status_api_that_is_down_does_not_hold_the_next_leg_up() -> None:
+    async with World() as world, Chained(world).chains as chains:
+        world.sandbox.outcome(FIRST, "SENT")
+        began = world.clock.monotonic()
+        running = asyncio.create_task(chains.send(three(within=100, grace=5)))
+        await pass_time(world, 80)
+        world.sandbox.fault(None, Fault.ERROR_BEFORE, route="status", times=12)
+        result = await end_of(running, world)
+    assert 105 <= world.sandbox.messages[1].at - began <= 110
+    assert states(result) == ["silent", "delivered", "waiting"]
 
 
 async def test_nothing_delivered_has_no_winner() -> None:

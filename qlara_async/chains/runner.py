@@ -13,6 +13,7 @@ from ..errors import (
     ClientStateError,
     ConfigurationError,
     DeliveryUnknownError,
+    NotSentError,
     QlaraError,
     StatusUnreachableError,
     TrackingError,
@@ -22,6 +23,7 @@ from ..models.answers import Receipt
 from ..models.channel import DeliveryStatus
 from ..models.erasure import Erased
 from ..protocol.numbers import checked_number
+from ..sending.calls import Pursuit
 from .chain import ChainResult, FallbackChain, Leg, LegState, Progress
 from .store import ChainStore
 
@@ -214,11 +216,9 @@ class _Run:
         begins = self._clock.time() if message.scheduled_date is None else message.scheduled_date.timestamp()
         leg.state, leg.due = LegState.SENDING, max(begins, self._clock.time()) + leg.within
         await self._store.save(progress)
-        if progress.winner is not None:  # told while that was written
-            leg.state = LegState.WAITING
-            return
         try:
-            await self._client.send(message)
+            # Another leg may be delivered while that was written, or while this one waits for the limiter or a retry.
+            await self._client._send(message, Pursuit(wanted=lambda: progress.winner is None))
         except (AuthenticationError, ClientStateError):
             leg.state = LegState.WAITING  # provably not accepted, and no other leg would be
             await self._store.save(progress)
@@ -226,7 +226,8 @@ class _Run:
         except DeliveryUnknownError as error:
             leg.state, leg.error = LegState.UNKNOWN, type(error).__name__
         except QlaraError as error:
-            leg.state, leg.error = LegState.REFUSED, type(error).__name__
+            unwanted = isinstance(error, NotSentError) and progress.winner is not None
+            leg.state, leg.error = (LegState.WAITING, None) if unwanted else (LegState.REFUSED, type(error).__name__)
         else:
             leg.state, leg.error = LegState.ACCEPTED, None
         leg.due = max(begins, self._clock.time()) + leg.within
@@ -259,7 +260,7 @@ class _Run:
                 return not is_last
             if now >= leg.due and not looked and not leg.dead:
                 looked = True
-                await self._look(progress, leg)
+                self._watches.append(asyncio.create_task(self._look(progress, leg)))
             elif now >= leg.due + progress.grace:
                 leg.state = leg.state if leg.dead else LegState.SILENT
                 return not is_last
@@ -271,14 +272,15 @@ class _Run:
         """Ask once more before the next leg is sent: a callback may have been lost."""
         try:
             found = await self._client.messages.statuses([leg.message_id], channel=leg.channel)
-        except ClientStateError:
-            raise
+        except ClientStateError as error:
+            self._blind = error
         except QlaraError as error:
             client_logger.info("a last look at message %s failed: %s", leg.message_id, type(error).__name__)
-            return
-        status = found[leg.message_id]
-        if status is not None and status.status in {DeliveryStatus.DELIVERED, DeliveryStatus.READ}:
-            progress.delivered(leg)
+        else:
+            status = found[leg.message_id]
+            if status is not None and status.status in {DeliveryStatus.DELIVERED, DeliveryStatus.READ}:
+                progress.delivered(leg)
+        self._wake()
 
     async def _until(self, when: float) -> None:
         """Return at that time (seconds since the epoch), or when there is news of a leg."""

@@ -9,7 +9,14 @@ from typing import Any
 import msgspec
 
 from ..clock import Clock
-from ..errors import AuthenticationError, ConfigurationError, QlaraError, RateLimitError, TransportError
+from ..errors import (
+    AuthenticationError,
+    ConfigurationError,
+    NotSentError,
+    QlaraError,
+    RateLimitError,
+    TransportError,
+)
 from ..limiter import Limiter
 from ..loggers import client_logger
 from ..models.options import Priority, RetryPolicy, Timeouts
@@ -59,11 +66,16 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pursuit:
-    """How far one send has come: attempts made, and the limiter's first and last grant (monotonic seconds)."""
+    """How far one send has come: attempts made, and the limiter's first and last grant (monotonic seconds).
 
-    __slots__ = ("attempts", "first_grant", "last_grant")
+    Args:
+        wanted: asked before each attempt; once it says no, none is begun.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("attempts", "first_grant", "last_grant", "wanted")
+
+    def __init__(self, wanted: Callable[[], bool] | None = None) -> None:
+        self.wanted = wanted
         self.attempts = 0
         self.first_grant = 0.0
         self.last_grant = 0.0
@@ -140,6 +152,7 @@ class Caller:
         Raises:
             ApiError: the gateway answered outside 2xx, and repeating was not allowed or did not help.
             TransportError: no complete answer, likewise; ``sent`` is that of the last attempt.
+            NotSentError: the pursuit is not wanted any more.
         """
         pursuit = Pursuit() if pursuit is None else pursuit
         exchange = self.transport.exchange if exchange is None else exchange
@@ -150,7 +163,11 @@ class Caller:
             granted = key.limiter.try_acquire(options.priority)
             if granted is None:
                 key, granted = await self._wait_for_grant(request, options, pursuit)
-                self._check_still_wanted(pursuit, options, key, granted, failure)
+                self._check_in_time(pursuit, options, key, granted, failure)
+            if pursuit.wanted is not None and not pursuit.wanted():
+                key.limiter.give_back(granted)
+                text = "not sent: it is not wanted any more"
+                raise NotSentError(text, reason="not_wanted", message_id=request.message_id)
             pursuit.begin_attempt(granted)
             self.usage.requests += 1
             try:
@@ -204,7 +221,7 @@ class Caller:
         )
         self.tell(KeyRotated(position=current.position, previous=previous.position, reason=reason))
 
-    def _check_still_wanted(
+    def _check_in_time(
         self, pursuit: Pursuit, options: CallOptions, key: Key, granted: float, failure: QlaraError | None
     ) -> None:
         """Give the grant back if it came too late: the client was closed, or the send's time is over."""

@@ -61,8 +61,10 @@ class Sender:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
-    async def send(self, options: CallOptions, message: Message) -> Receipt:
+    async def send(self, options: CallOptions, message: Message, pursuit: Pursuit | None = None) -> Receipt:
         """Send `message` if the gates let it pass; its id is minted and fixed before they are asked.
+
+        `pursuit` tells how far the send came.
 
         Raises:
             NotSentError: a gate refused it.
@@ -76,7 +78,7 @@ class Sender:
         fix_message_id(message, new_message_id)
         if options.gates or options.simulation:
             message = await admit(options.gates, message, simulation=options.simulation)
-        return await self.pursue(options, message)
+        return await self.pursue(options, message, pursuit)
 
     async def send_again(self, options: CallOptions, message: Message) -> Receipt:
         """Send a message whose id is fixed and which may have been sent before: it is looked up first.
