@@ -98,7 +98,7 @@ def make_app(port: int) -> web.Application:
     app = web.Application()
     app[OPTED_OUT] = set()
     app.add_routes(routes)
-    app.add_subapp("/qlara", receiver.app())
+    app.add_subapp("/qlara", receiver.app(app))
     app.cleanup_ctx.append(with_qlara)
     return app
 

@@ -109,6 +109,35 @@ async def test_g6_an_acknowledged_event_is_handled_by_the_next_process(path: Pat
     assert (second.stats().duplicates, second.stats().pending) == (1, 0)
 
 
+async def test_g6_what_an_earlier_process_left_is_handled_with_the_application_before_any_request(
+    path: Path, receivers: Receivers
+) -> None:
+    first = receivers(SqliteInbox(path), drain_timeout=0)
+
+    @first.on_delivery(name="handler")
+    async def hang(event: Delivery) -> None:
+        await asyncio.Event().wait()
+
+    assert await post(first) == 200
+    await first.aclose()
+    second = receivers(SqliteInbox(path))
+    seen: list[web.Application] = []
+
+    @second.on_delivery(name="handler")
+    async def handle(event: Delivery, ctx: Context) -> None:
+        seen.append(ctx.app)
+
+    app, outer = web.Application(), web.Application()
+    app.add_subapp("/qlara", second.app(outer))
+    outer.add_subapp("/outer", app)
+    runner = web.AppRunner(outer)
+    await runner.setup()
+    await second.idle()
+    await runner.cleanup()
+    assert seen == [outer]
+    assert second.stats().failed == 0
+
+
 @pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
 async def test_g8_a_time_that_is_of_no_year_in_utc_is_no_503(
     inbox: MemoryInbox | SqliteInbox, receivers: Receivers, time: str

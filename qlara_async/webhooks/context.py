@@ -50,10 +50,13 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     def app(self) -> web.Application:
         """The outermost aiohttp application that the receiver is mounted in: yours, with your resources.
 
-        Raises ``ConfigurationError`` if there is none, because events come through ``receiver.ingest``.
+        Raises ``ConfigurationError`` if there is none, because events come through ``receiver.ingest``, or it is not
+        known yet: see ``receiver.app``.
         """
         if self.application is None:
-            raise ConfigurationError("ctx.app: no request has come through an aiohttp application")
+            raise ConfigurationError(
+                "ctx.app: no request has come through an aiohttp application yet: name yours, receiver.app(app)"
+            )
         return self.application
 
     @property

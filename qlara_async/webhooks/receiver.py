@@ -95,7 +95,7 @@ class WebhookReceiver(Router):
         @receiver.on_delivery()
         async def delivered(event: Delivery) -> None: ...
 
-        app.add_subapp("/qlara", receiver.app())        # callback URL: https://host/qlara/<token>
+        app.add_subapp("/qlara", receiver.app(app))     # callback URL: https://host/qlara/<token>
 
     Args:
         auth: who may deliver. Required, unless ``insecure=True``.
@@ -194,11 +194,17 @@ class WebhookReceiver(Router):
         """
         return self._dispatcher.set_hook(hook)
 
-    def app(self) -> web.Application:
+    def app(self, within: web.Application | None = None) -> web.Application:
         """Return the receiver as an aiohttp application: mount it with ``add_subapp``, or run it by itself.
 
         It is the same one each time. From the first call on, the token is redacted in ``aiohttp.access``.
+
+        Args:
+            within: your outermost application, which handlers see as ``ctx.app``. aiohttp tells it to a mounted one
+                with the first request; what an earlier process left, and what is polled, is handled before.
         """
+        if within is not None:
+            self._dispatcher.application = within
         if self._mount is None:
             self._mount = Mount(self._intake, self._dispatcher, self, read_timeout=self._read_timeout)
         return self._mount.application
