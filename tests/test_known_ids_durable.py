@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sqlite3
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
@@ -103,6 +105,31 @@ async def test_g6_g7_a_receipt_that_waits_survives_a_crash_and_is_handled_once(p
     await next_one.until(lambda: next_one.receiver.stats().unknown_ids)
     assert (next_one.handled, killed.handled) == (["early"], [])
     assert (next_one.receiver.stats().duplicates, next_one.receiver.stats().held, processes.held()) == (1, 0, 0)
+
+
+KILLED = """
+import asyncio, os, signal, sys
+from qlara_async.webhooks import SqliteInbox, UrlToken, WebhookReceiver
+
+async def main(path: str, token: str, body: str) -> None:
+    inbox = SqliteInbox(path)
+    receiver = WebhookReceiver(auth=UrlToken(token), inbox=inbox, known_ids_only=lambda channel, message_id: False)
+    print((await receiver.ingest("POST", f"/{token}", {}, body.encode())).status, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_g6_a_receipt_that_waits_survives_sigkill(processes: Processes) -> None:
+    body = '{"channel":"SMS","eventType":"DELIVERY","messageId":"early","statusCode":3}'
+    program = sys.executable, "-c", KILLED, str(processes.path), TOKEN, body
+    killed = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
+    assert (await killed.communicate())[0] == b"200\n"
+    assert (killed.returncode, processes.held()) == (-signal.SIGKILL, 1)
+    next_one = await processes.start("early")
+    await next_one.until(lambda: next_one.handled)
+    assert (next_one.handled, processes.held()) == (["early"], 0)
 
 
 async def test_g6_a_receipt_that_waits_survives_a_shutdown(processes: Processes) -> None:
