@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 from aiohttp import web
+from rich.console import Console
+from rich.pretty import pprint
 
-from qlara_async import QlaraClient, RateLimit, Rcs, RetryPolicy, Sms, Timeouts, WhatsApp
+from qlara_async import FallbackChain, QlaraClient, RateLimit, Rcs, RetryPolicy, Sms, Timeouts, WhatsApp
+from qlara_async.bulk.rows import read_row
 from qlara_async.errors import QlaraError
+from qlara_async.models.answers import ChannelResult
 from qlara_async.sandbox import Fault, Sandbox
 from qlara_async.webhooks import Delivery, Inbound, MemoryInbox, UrlToken, WebhookReceiver
 
@@ -117,3 +122,16 @@ async def test_g11_nothing_private_in_any_record_repr_or_error(log: Everything) 
     everything = [*log.seen, *shown, *(repr(error) + str(error) for error in errors)]
     for canary in CANARIES:
         assert [entry for entry in everything if canary in entry] == []
+
+
+def test_g11_what_a_job_or_a_chain_holds_of_a_message_is_in_no_repr() -> None:
+    row = {"channel": "SMS", "destination": f"+{NUMBER}", "sender": "ACME", "body": TEXT}
+    legs = [Sms(destination=f"+{NUMBER}", sender="ACME", body=TEXT) for _ in range(2)]
+    result = ChannelResult(accepted=False, reasons=(f"+{NUMBER} must not read {TEXT}",))
+    held = [read_row(0, row), read_row(1, row | {"sender": TEXT}), FallbackChain(legs, within=60).begin(), result]
+    console = Console(file=io.StringIO(), width=200)
+    pprint(held, console=console)
+    assert isinstance(console.file, io.StringIO)
+    shown = repr(held) + console.file.getvalue()
+    assert "Progress(" in shown
+    assert [canary for canary in CANARIES if canary in shown] == []

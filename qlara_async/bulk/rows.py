@@ -36,6 +36,13 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     message: Message | None
     error: InvalidMessageError | None = None
 
+    def __repr__(self) -> str:
+        return f"Row(index={self.index}, error={self.error!r})"
+
+    def __rich_repr__(self) -> Any:
+        yield "index", self.index
+        yield "error", self.error
+
 
 def read_row(index: int, item: object, check: Callable[[Message], None] | None = None) -> Row:
     """Read an item; whatever is wrong with it, or what `check` finds, becomes the row's error."""

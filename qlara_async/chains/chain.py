@@ -61,6 +61,14 @@ class Leg(msgspec.Struct, kw_only=True):
             fields["scheduledDate"] = datetime.fromisoformat(fields["scheduledDate"])
         return build(_CLASSES[self.channel], fields)
 
+    def __repr__(self) -> str:
+        return f"Leg(message_id={self.message_id!r}, channel={self.channel.value!r}, state={self.state.value!r})"
+
+    def __rich_repr__(self) -> Any:
+        yield "message_id", self.message_id
+        yield "channel", self.channel.value
+        yield "state", self.state.value
+
     @property
     def dead(self) -> bool:
         """Whether it can succeed no more."""

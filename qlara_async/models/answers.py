@@ -20,13 +20,22 @@ class ChannelResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         accepted: taken for sending; not yet delivered.
         parts: SMS parts, where given.
         unicode: whether the text needs UCS-2, where given.
-        reasons: why it was not accepted (vocabulary undocumented).
+        reasons: why it was not accepted (vocabulary undocumented), as the gateway said it: it may quote the request, so
+            mind where you log it. It is not in ``repr``.
     """
 
     accepted: bool
     parts: int | None = None
     unicode: bool | None = None
     reasons: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"ChannelResult(accepted={self.accepted}, parts={self.parts}, unicode={self.unicode})"
+
+    def __rich_repr__(self) -> Any:
+        yield "accepted", self.accepted
+        yield "parts", self.parts
+        yield "unicode", self.unicode
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
