@@ -124,8 +124,8 @@ class QlaraClient(Catalogue):
         credentials = all_credentials(api_key, basic_auth)
         if conversations is None and outside_window != "refuse":
             raise ConfigurationError("outside_window needs conversations=, which knows who wrote when")
-        if on_event is not None and inspect.iscoroutinefunction(on_event):
-            raise ConfigurationError("on_event is called synchronously: it must not be async")
+        if on_event is not None and (not callable(on_event) or inspect.iscoroutinefunction(on_event)):
+            raise ConfigurationError("on_event is a function that is called synchronously: it must not be async")
         if limiter is not None and rate_limit is not RateLimit.PRODUCTION:
             raise ConfigurationError("give rate_limit or limiter, not both: a limiter has its own rate")
         if not all(inspect.iscoroutinefunction(getattr(gate, "check", None)) for gate in gates):

@@ -119,6 +119,8 @@ async def test_the_summary_counts_by_state(qlara: QlaraClient, gateway: WireGate
     assert (summary.drawn, summary.done, summary.in_flight, summary.resumed) == (8, 8, 0, 0)
     assert summary.elapsed >= 10
     assert summary.per_second == pytest.approx(7 / summary.elapsed)
+    shown = "accepted=5, rejected=1, invalid=1, unknown=1, drawn=8, elapsed="
+    assert repr(summary).startswith(f"BulkSummary({shown}")
 
 
 async def test_progress_is_live(qlara: QlaraClient) -> None:

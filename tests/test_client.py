@@ -137,6 +137,10 @@ class TestConfiguration:
             {"api_key": "k", "rate_limit": 50},
             {"api_key": "k", "rate_limit": RateLimit.TRIAL, "limiter": Limiter()},
             {"api_key": "k", "on_event": asyncio.sleep},
+            {"api_key": "k", "on_event": 5},
+            {"api_key": 5},
+            {"api_key": b"k"},
+            {"api_key": [5]},
         ],
     )
     def test_what_cannot_work_is_refused(self, options: dict[str, object]) -> None:

@@ -370,15 +370,22 @@ def test_the_task_runner_names_its_tasks_and_benchmarks(checkout: Path) -> None:
 
 
 def test_a_set_up_that_was_interrupted_leaves_no_traceback_and_is_redone(checkout: Path) -> None:
-    with subprocess.Popen(
-        [*TASKS, "flight"],
-        cwd=checkout,
-        env=environment(**OFFLINE),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        start_new_session=True,
-    ) as tasks:
+    with (
+        socket.create_server(
+            ("127.0.0.1", 0)
+        ) as silent,  # a set-up that waits for it has not failed before it is ended
+        subprocess.Popen(
+            [*TASKS, "flight"],
+            cwd=checkout,
+            env=environment(
+                PIP_INDEX_URL=f"http://127.0.0.1:{silent.getsockname()[1]}", PIP_CONFIG_FILE=os.devnull, NO_PROXY="*"
+            ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            start_new_session=True,
+        ) as tasks,
+    ):
         assert tasks.stdout is not None
         read_until(tasks.stdout, "Setting up")
         os.killpg(tasks.pid, signal.SIGINT)  # as a terminal does

@@ -117,7 +117,7 @@ def test_batches_hold_every_id_once_and_keep_urls_short(ids: list[int | str]) ->
     assert all(0 < len(batch) <= 200 for batch in batches)
 
 
-@pytest.mark.parametrize("ids", ["123", [""], ["1,2"], [None], [1.0]])
+@pytest.mark.parametrize("ids", ["123", 123, [""], ["1,2"], [None], [1.0]])
 def test_batches_refuse_what_is_no_id(ids: Any) -> None:
     with pytest.raises(ConfigurationError):
         list(batches_of(ids))

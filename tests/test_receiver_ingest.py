@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -63,6 +64,12 @@ def test_g8_a_receiver_fails_closed() -> None:
 def test_bounds_are_positive(bound: str) -> None:
     with pytest.raises(ConfigurationError):
         make(**{bound: -1})
+
+
+@pytest.mark.parametrize("inbox", ["inbox.db", Path("inbox.db")])
+def test_a_path_is_no_inbox(inbox: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"SqliteInbox\("):
+        WebhookReceiver(auth=UrlToken(TOKEN), inbox=inbox)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 
 import aiohttp
@@ -206,6 +207,18 @@ async def test_g3_holds_without_a_rate_limit(gateway: WireGateway, clock: Virtua
         began = clock.monotonic()
         await qlara.send(sms)
         assert clock.monotonic() - began >= 5
+
+
+async def test_of_many_429s_the_one_that_begins_the_pause_is_a_warning(
+    gateway: WireGateway, clock: VirtualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    gateway.script = [answer(429, Retry_After="5")] * 20
+    async with QlaraClient("k", base_url=gateway.url, rate_limit=None, clock=clock) as qlara:
+        texts = [Sms(destination="+393401234567", sender="ACME", body=str(number)) for number in range(20)]
+        await asyncio.gather(*map(qlara.send, texts))
+    repeats = [record.levelno for record in caplog.records if "rate limited" in record.message]
+    assert (repeats.count(logging.WARNING), len(repeats)) == (1, 20)
 
 
 async def test_a_bulk_sits_a_long_pause_out(gateway: WireGateway, clock: VirtualClock) -> None:

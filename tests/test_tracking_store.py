@@ -315,7 +315,7 @@ async def test_a_damaged_record(path: Path) -> None:
 async def test_a_directory_that_does_not_exist(tmp_path: Path) -> None:
     async with QlaraClient("key-for-tests") as qlara:
         tracker = DeliveryTracker(qlara, tmp_path / "nowhere" / "tracking.db")
-        with pytest.raises(TrackingStoreError, match="cannot be opened"):
+        with pytest.raises(TrackingStoreError, match="cannot be used: it cannot be opened: check that its directory"):
             await tracker.start()
         await tracker.aclose()
 

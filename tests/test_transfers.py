@@ -115,6 +115,14 @@ class TestUpload:
                 assert preview.summary == {"total": 30_000}
             assert not file.closed
 
+    async def test_text_that_is_no_path_says_how_contents_are_given(
+        self, qlara: QlaraClient, gateway: WireGateway
+    ) -> None:
+        with pytest.raises(TransferError, match="the contents themselves are bytes") as caught:
+            await qlara.contacts.import_file("firstName,Anna", file_name="people.csv")
+        assert "Anna" not in str(caught.value)
+        assert gateway.seen == []
+
     async def test_a_source_with_a_size_goes_with_its_length(self, qlara: QlaraClient, gateway: WireGateway) -> None:
         gateway.default = answer(200)
         file = io.BytesIO(b"skipped,kept")

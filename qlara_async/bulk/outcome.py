@@ -100,6 +100,12 @@ class BulkSummary(msgspec.Struct, frozen=True, kw_only=True):
     missing: int
     elapsed: float
 
+    def __repr__(self) -> str:
+        counts = {state.value: count for state, count in self.states.items() if count}
+        counts |= {name: count for name in ("in_flight", "resumed", "missing") if (count := getattr(self, name))}
+        shown = "".join(f"{name}={count}, " for name, count in counts.items())
+        return f"BulkSummary({shown}drawn={self.drawn}, elapsed={self.elapsed:.1f})"
+
     @property
     def done(self) -> int:
         """Outcomes so far."""

@@ -25,7 +25,9 @@ class Source:
         elif isinstance(items, Iterable) and not isinstance(items, str | bytes | dict):
             self._items = iter(items)
         else:
-            raise ConfigurationError("a bulk source is an iterable or async iterable of messages or mappings")
+            raise ConfigurationError(
+                f"a bulk source is an iterable or async iterable of messages or mappings, not a {type(items).__name__}"
+            )
         self.waits = self._async_items is not None
         self._lock = asyncio.Lock()
         self._stopped = False

@@ -76,8 +76,8 @@ def checked(given: S) -> S:
 
 
 def several(ids: Iterable[Id] | None) -> tuple[Id, ...] | None:
-    """Read the ids somebody gave for one parameter. Raises ``ConfigurationError`` if they are one text."""
-    if isinstance(ids, str):
+    """Read the ids somebody gave for one parameter. Raises ``ConfigurationError`` if they are one id."""
+    if isinstance(ids, str) or not isinstance(ids, Iterable | None):
         raise ConfigurationError("give several ids, as a list")
     return None if ids is None else tuple(ids)
 

@@ -256,12 +256,15 @@ class Caller:
             wait=wait,
             random=self._random(),
         )
+        # The first is news; those after it repeat what somebody has been told.
+        news = pursuit.attempts == 1
         if isinstance(failure, RateLimitError):
             self.usage.rate_limited += 1
+            news = news and key.limiter.paused_until <= self.clock.monotonic()
             self._pause(key, max(failure.retry_after or 0.0, wait), "429")
         if repeat is None:
             raise failure
-        self._retrying(failure, request, pursuit.attempts, repeat)
+        self._retrying(failure, request, pursuit.attempts, repeat, logging.WARNING if news else logging.INFO)
         await self.clock.sleep(repeat.delay)
 
     def _heed(self, response: Response, key: Key) -> None:
@@ -280,11 +283,10 @@ class Caller:
         client_logger.info("all sends of this key pause for %.1f s (%s)", seconds, reason)
         self.tell(LimiterPaused(seconds=seconds, reason=reason))
 
-    def _retrying(self, failure: QlaraError, request: Request, attempt: int, repeat: Repeat) -> None:
+    def _retrying(self, failure: QlaraError, request: Request, attempt: int, repeat: Repeat, level: int) -> None:
         kind = type(failure).__name__
         client_logger.log(
-            # The first is news; those after it repeat what somebody has been told.
-            logging.WARNING if attempt == 1 else logging.INFO,
+            level,
             "%s %s: %s; attempt %d in %.1f s (%s)",
             request.method,
             request.shown_path,

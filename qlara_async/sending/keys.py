@@ -141,8 +141,10 @@ def all_credentials(api_key: str | Sequence[str] | None, basic_auth: tuple[str, 
         )
     if basic_auth is not None:
         return [Credentials.of_user(*basic_auth)]
-    keys = [api_key] if isinstance(api_key, str) else list(api_key or ())
-    if not keys:
+    if not isinstance(api_key, Iterable) or isinstance(api_key, bytes):
+        raise ConfigurationError(f"api_key is a str, or several, not {type(api_key).__name__}")
+    keys = [api_key] if isinstance(api_key, str) else list(api_key)
+    if not keys or not all(isinstance(key, str) for key in keys):
         raise ConfigurationError("api_key is a key, or a sequence of at least one")
     credentials = [Credentials.of_key(key) for key in keys]
     if len(set(keys)) < len(keys):

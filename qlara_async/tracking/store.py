@@ -202,7 +202,7 @@ def _open(path: Path) -> tuple[sqlite3.Connection, list[Record]]:
     try:
         connection = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
-        raise TrackingStoreError(f"{path} cannot be opened: {reason_of(error)}") from error
+        raise TrackingStoreError(f"{path} cannot be used: {reason_of(error)}") from error
     try:
         _prepare(connection, path)
         decode = msgspec.msgpack.Decoder(Record).decode

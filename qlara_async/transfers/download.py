@@ -69,6 +69,8 @@ class Sink:
         part = self._path.with_name(f".{self._path.name}.{token_hex(8)}.part")
         try:
             file = await created(part)
+        except FileNotFoundError:
+            text = "the download cannot be written: its directory does not exist"
         except OSError as error:
             text = _unwritable(error)
         else:

@@ -53,6 +53,8 @@ class Upload:
         """
         try:
             self._expected = inner = await self._source.size()
+        except FileNotFoundError:
+            text = "there is no such file to upload: a str is a path, the contents themselves are bytes"
         except (OSError, ValueError) as error:
             text = _unreadable(error)
         else:

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
+from os import PathLike
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -150,6 +151,8 @@ class WebhookReceiver(Router):
             )
         if auth is not None and not isinstance(auth, Auth | AllOf):
             raise ConfigurationError("auth= takes an Auth such as UrlToken(...), not a token itself")
+        if isinstance(inbox, str | PathLike):
+            raise ConfigurationError("inbox= takes an inbox, not its path: SqliteInbox(...)")
         if not 0 < expire_minutes < math.inf:
             raise ConfigurationError("expire_minutes of a receiver is above 0")
         if max_body < 1 or concurrency < 1 or read_timeout <= 0 or drain_timeout < 0 or not handler_timeout > 0:
