@@ -44,6 +44,19 @@ async def test_a_file_that_is_locked_at_the_start_can_be_started_later(inboxes: 
     assert len(await finish_all(inbox)) == 1
 
 
+@pytest.mark.parametrize("table", ["dead", "events", "handlers", "runs", "owners", "counters"])
+async def test_a_file_that_is_damaged_is_an_error_at_the_start_and_no_wait(inboxes: Inboxes, table: str) -> None:
+    await (await inboxes.open()).close()
+    db = sqlite3.connect(inboxes.path)
+    db.execute(f"DROP TABLE {table}")
+    db.close()
+    inbox = SqliteInbox(inboxes.path, clock=inboxes.clock)
+    inboxes.all.append(inbox)
+    async with asyncio.timeout(30):
+        with pytest.raises(InboxError, match="cannot be used"):
+            await inbox.start(lambda event: ("handler",), names=lambda: ("handler",))
+
+
 async def test_g7_a_lock_that_keeps_all_processes_from_their_heartbeats_makes_none_of_them_dead(
     inboxes: Inboxes,
 ) -> None:

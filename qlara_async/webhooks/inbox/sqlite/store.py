@@ -74,7 +74,12 @@ class Store:
     def open(self) -> None:
         """Open the file, and make it if there is none."""
         self.db = connect(self.path, busy_timeout=self._busy_timeout)
-        self._file = self.path.stat()
+        try:
+            self._file = self.path.stat()
+            self._count()
+        except BaseException:
+            self.db.close()
+            raise
         self.runs = Runs(self.db, self._policy, self._random)
         self._owners = Owners(self.db, self.path, self._policy, self.runs)
         self._retention = Retention(self.db, self._policy)
