@@ -24,7 +24,7 @@ from .loggers import client_logger
 from .models.answers import Answer, Receipt
 from .models.message import Message, Rcs, Sms, WhatsApp
 from .models.options import Priority, RateLimit, RetryPolicy, Timeouts
-from .protocol.requests import raw_request
+from .protocol.requests import SAFE, raw_request
 from .resources.catalogue import Catalogue
 from .resources.channels import RcsChannel, SmsChannel, WhatsAppChannel
 from .sending.calls import Caller, CallOptions, EventHook, Pursuit
@@ -425,7 +425,10 @@ class QlaraClient(Catalogue):
         Raises:
             ApiError, TransportError: as for any call. After a POST that ended in a `TransportError` with
                 ``sent == "maybe"`` or a `ServerError`, only you can know whether to repeat it.
+            NotSentError: the client is in test mode, and the method is none that only reads.
         """
+        if method.upper() not in SAFE:
+            self._api().refuse_in_test_mode("a raw request")
         request = raw_request(method, path, params=params, json=json, body=body, content_type=content_type)
         response = await self._caller.call(request, self._options)
         headers = {name.lower(): value for name, value in response.headers.items()}

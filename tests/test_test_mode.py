@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from qlara_async import QlaraClient, Rcs, Sms
-from qlara_async.errors import ConfigurationError, DestinationNotAllowedError, JournalMismatchError
+from qlara_async.errors import ConfigurationError, DestinationNotAllowedError, JournalMismatchError, NotSentError
 from qlara_async.sandbox import Sandbox
 
 from .test_resume import rows
@@ -57,6 +57,22 @@ async def test_faq_test_mode_only_named_numbers_receive(sandbox: Sandbox) -> Non
             outcomes = [(outcome.state, outcome.reason) async for outcome in job]
     assert outcomes == [("accepted", None), ("accepted", None), ("skipped", "destination_not_allowed")]
     assert sandbox.requests["send", 200] == sum(sandbox.accepted.values()) == 3
+
+
+@pytest.mark.parametrize("options", [{"simulation": True}, {"only_destinations": [MINE]}])
+async def test_what_a_raw_request_would_do_is_not_known_and_not_done(options: Any, sandbox: Sandbox) -> None:
+    stranger = {"destination": "+393401234568", "sender": "ACME", "body": "Ciao"}
+    async with client(sandbox, **options) as qlara:
+        for view in (qlara, qlara.with_options()):
+            for method in ("POST", "post", "PUT", "PATCH"):
+                with pytest.raises(NotSentError, match="test mode"):
+                    await view.request(method, "/message-server/sms/send", json=stranger)
+        assert (
+            await qlara.request("get", "/partner-gateway/v1/messages/status", params={"ids": "a", "channel": "SMS"})
+        ).json() == []
+    assert sum(sandbox.accepted.values()) == 0
+    async with client(sandbox) as qlara:
+        assert (await qlara.request("POST", "/message-server/sms/send", json=stranger)).status == 200
 
 
 async def test_test_mode_is_loud_once(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:

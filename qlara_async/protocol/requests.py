@@ -22,6 +22,7 @@ from .redaction import scrub
 __all__ = [
     "CALLBACK_PATH",
     "REPEATABLE",
+    "SAFE",
     "SEND_PATHS",
     "STATUS_PATH",
     "Request",
@@ -46,7 +47,9 @@ CALLBACK_PATH = "/partner-gateway/v1/webhooks/delivery-status"
 _MAX_IDS = 200
 _MAX_QUERY_CHARACTERS = 6_000
 
-REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
+# RFC 9110 §9.2.1 and §9.2.2: methods that only read, and those that may be repeated.
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+REPEATABLE = SAFE | {"PUT", "DELETE"}
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
