@@ -28,7 +28,7 @@ from .protocol.requests import SAFE, raw_request
 from .resources.catalogue import Catalogue
 from .resources.channels import RcsChannel, SmsChannel, WhatsAppChannel
 from .sending.calls import Caller, CallOptions, EventHook, Pursuit
-from .sending.gates import Gate
+from .sending.gates import Gate, check_gates
 from .sending.keys import KeyRing, all_credentials, limiters_for
 from .sending.known_templates import KnownTemplates
 from .sending.lookups import Lookups
@@ -128,8 +128,7 @@ class QlaraClient(Catalogue):
             raise ConfigurationError("on_event is a function that is called synchronously: it must not be async")
         if limiter is not None and rate_limit is not RateLimit.PRODUCTION:
             raise ConfigurationError("give rate_limit or limiter, not both: a limiter has its own rate")
-        if not all(inspect.iscoroutinefunction(getattr(gate, "check", None)) for gate in gates):
-            raise ConfigurationError("a gate has an async method check(message)")
+        check_gates(gates if suppression is None else (suppression, *gates))
         self._clock = clock or SystemClock()
         limiters = limiters_for(len(credentials), limiter, rate_limit, self._clock)
         self._transport = Transport(

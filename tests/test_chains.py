@@ -359,6 +359,8 @@ async def test_a_store_is_for_one_process_and_nothing_else(tmp_path: Path) -> No
                 await Chained(world, store=tmp_path / "chains.db").chains.__aenter__()
             with pytest.raises(ConfigurationError, match="no such chain"):
                 await chains.result("x")
+            with pytest.raises(ConfigurationError, match="not Sms"):
+                await chains.send(Sms(destination=FIRST, sender="ACME", body="Ciao"))  # type: ignore[arg-type]
         (tmp_path / "other").write_bytes(b"no database at all" * 100)
         with pytest.raises(ChainStoreError, match="other cannot be used: it is not a database"):
             await Chained(world, store=tmp_path / "other").chains.__aenter__()

@@ -138,6 +138,8 @@ class TestConfiguration:
             {"api_key": "k", "rate_limit": RateLimit.TRIAL, "limiter": Limiter()},
             {"api_key": "k", "on_event": asyncio.sleep},
             {"api_key": "k", "on_event": 5},
+            {"api_key": "k", "suppression": "suppressed.db"},
+            {"api_key": "k", "conversations": "conversations.db"},
             {"api_key": 5},
             {"api_key": b"k"},
             {"api_key": [5]},

@@ -218,7 +218,7 @@ class TestImport:
         ):
             with pytest.raises(ConfigurationError):
                 await bad
-        with pytest.raises(TransferError, match="No such file"):
+        with pytest.raises(TransferError, match="no such file"):
             await account.contacts.import_file("/nowhere/people.csv")
         assert list(sandbox.arrivals) == []
 

@@ -14,7 +14,7 @@ import pytest
 
 from qlara_async import Conversations, DeliveryTracker, FallbackChains, QlaraClient, Sms, SuppressionList, erase_number
 from qlara_async.consent import ErasureReport
-from qlara_async.errors import InvalidMessageError, StoreError
+from qlara_async.errors import ConfigurationError, InvalidMessageError, StoreError
 from qlara_async.sandbox import Life
 from qlara_async.webhooks import Inbound, SqliteInbox, UrlToken, WebhookReceiver
 
@@ -213,6 +213,9 @@ async def test_gdpr_a_tracked_message_that_names_the_number_is_forgotten(tmp_pat
 async def test_erasing_needs_a_number_and_files_that_are_there(tmp_path: Path) -> None:
     with pytest.raises(InvalidMessageError):
         await erase_number("340")
+    for places in ({"inbox": "inbox.db"}, {"suppression": tmp_path / "x.db"}, {"journals": "job.db"}):
+        with pytest.raises(ConfigurationError):
+            await erase_number(NUMBER, **places)
     with pytest.raises(StoreError, match="nowhere"):
         await erase_number(NUMBER, journals=[tmp_path / "nowhere.db"])
     assert await erase_number(NUMBER) == ErasureReport(())

@@ -91,11 +91,11 @@ def test_the_spelling_of_each_kind_of_value() -> None:
     ("query", "names"),
     [
         (Query(since=datetime(2025, 1, 1)), "since"),
-        (Query(start_date=datetime(2025, 1, 1, tzinfo=UTC)), "startDate"),
+        (Query(start_date=datetime(2025, 1, 1, tzinfo=UTC)), "start_date: "),
         (Query(limit=0), "limit"),
         (Query(limit=1001), "limit"),
         (Query(limit=True), "limit"),
-        (Query(channel="393401234567"), "channel"),  # type: ignore[arg-type]
+        (Query(channel="393401234567"), "channel: must be one of SMS, RCS, WHATSAPP"),  # type: ignore[arg-type]
         (Query(list_ids=()), "listIds"),
         (Query(list_ids=("393401234567,2",)), "listIds"),
         (Query(search={1, 2}), ""),  # type: ignore[arg-type]

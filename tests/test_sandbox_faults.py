@@ -215,6 +215,8 @@ class TestAim:
             caller.sandbox.fault(TO, Fault.ERROR_BEFORE, status=200)
         with pytest.raises(ConfigurationError):
             caller.sandbox.fault(TO, Fault.ERROR_BEFORE, times=0)
+        with pytest.raises(ConfigurationError):
+            caller.sandbox.fault(TO, "drop_after")  # type: ignore[arg-type]
         assert TO not in repr(caller.sandbox._plan._script)
 
 

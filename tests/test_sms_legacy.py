@@ -108,6 +108,8 @@ async def test_bad_input_costs_no_request(
     assert caught.value.field == field
     with pytest.raises(InvalidMessageError):
         await qlara.sms_legacy.send([])
+    with pytest.raises(InvalidMessageError, match="LegacySms"):
+        await qlara.sms_legacy.send([given])  # type: ignore[list-item]
     assert gateway.seen == []
 
 

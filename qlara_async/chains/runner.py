@@ -103,7 +103,10 @@ class FallbackChains:
                 goes on where it stopped.
             ClientStateError: client, tracker or chains are closed.
             ChainStoreError: the store cannot be used.
+            ConfigurationError: it is no chain.
         """
+        if not isinstance(chain, FallbackChain):
+            raise ConfigurationError(f"chains send a FallbackChain, not {type(chain).__name__}")
         return await self._end_of(chain.chain_id, chain)
 
     async def result(self, chain_id: str) -> ChainResult:

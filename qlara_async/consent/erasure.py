@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..errors import StoreError
+from ..errors import ConfigurationError, StoreError
 from ..models.erasure import Erased
 from ..protocol.numbers import checked_number
 
@@ -77,9 +77,15 @@ async def erase_number(
 
     Raises:
         InvalidMessageError: it is no such number.
+        ConfigurationError: a path is given where its object is wanted, or one path as `journals`.
         InboxError, StoreError, ChainStoreError, TrackingStoreError: a place cannot be used; those before it are erased.
     """
     plain = checked_number(number)
+    if isinstance(journals, str | PathLike):
+        raise ConfigurationError("journals= takes a list of paths")
+    for name, place in (("inbox", inbox), ("conversations", conversations), ("suppression", suppression)):
+        if isinstance(place, str | PathLike):
+            raise ConfigurationError(f"{name}= takes the object, not its path")
     places: list[Erased] = []
     if inbox is not None:
         places.append(await inbox.erase(plain))

@@ -43,6 +43,8 @@ class WindowGate:
     """
 
     def __init__(self, conversations: Conversations, outside: OutsideWindow, clock: Clock) -> None:
+        if not isinstance(conversations, Conversations):
+            raise ConfigurationError("conversations= takes Conversations(...), not a path")
         self._conversations = conversations
         self._clock = clock
         self._outside: Literal["refuse", "send"] | WhatsAppTemplate | Callable[[WhatsApp], object]

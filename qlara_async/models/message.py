@@ -367,7 +367,8 @@ def _fix_part(owner: msgspec.Struct, name: str, cls: type[_T]) -> _T | None:
     if value is None or isinstance(value, cls):
         return value
     if not isinstance(value, Mapping):
-        raise InvalidMessageError(f"must be a {cls.__name__} or a mapping of its fields", field=name)
+        by_id = "an id, " if cls is WhatsAppTemplate else ""
+        raise InvalidMessageError(f"must be {by_id}a {cls.__name__} or a mapping of its fields", field=name)
     try:
         part = build(cls, value)
     except InvalidMessageError as error:

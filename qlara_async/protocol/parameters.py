@@ -39,7 +39,8 @@ Comma = tuple[Id, ...]
 _MAX_IDS = 200
 _MAX_CHARACTERS = 6_000
 _TEMPLATE = re.compile(r"\{(\w+)\}")
-_QUOTED = re.compile(r"'[^']*'")
+_QUOTED = re.compile(r"(?<!regex )'[^']*'")
+_PLACE = re.compile(r"(?P<what>.*) - at `\$\.(?P<name>\w+)(?P<within>.*)`")
 
 
 def expand(template: str, values: Mapping[str, Id]) -> str:
@@ -70,7 +71,7 @@ def checked(given: S) -> S:
         plain = msgspec.to_builtins(given, builtin_types=(datetime, date))
         return msgspec.convert(plain, type(given))
     except (msgspec.ValidationError, TypeError, ValueError, RecursionError) as error:
-        problem = _QUOTED.sub("…", str(error)) if isinstance(error, msgspec.ValidationError) else "it is no JSON"
+        problem = _problem(str(error), type(given)) if isinstance(error, msgspec.ValidationError) else "it is no JSON"
     # Raised out here: what the library says of a bad value quotes it.
     raise ConfigurationError(f"the request is not what the API takes: {problem}")
 
@@ -90,6 +91,25 @@ def chosen(kind: type[E], value: str | None, name: str) -> E | None:
     if found is None:
         raise ConfigurationError(f"{name} must be one of {', '.join(kind)}")
     return found
+
+
+def _problem(said: str, kind: type[msgspec.Struct]) -> str:
+    """Say what does not fit, by the name that the field has in Python, and without the value that msgspec may quote."""
+    found = _PLACE.fullmatch(said)
+    if found is None:
+        return _QUOTED.sub("…", said)
+    field = next((field for field in msgspec.structs.fields(kind) if field.encode_name == found["name"]), None)
+    what = _QUOTED.sub("…", found["what"])
+    words = () if field is None or found["within"] else _words_of(field.type)
+    if words and what.startswith("Invalid enum value"):
+        what = f"must be one of {', '.join(words)}"
+    return f"{found['name'] if field is None else field.name}{found['within']}: {what}"
+
+
+def _words_of(kind: Any) -> tuple[str, ...]:
+    """The words of an enumeration, alone or in a union."""
+    kinds = [one for one in (kind, *get_args(kind)) if isinstance(one, type) and issubclass(one, StrEnum)]
+    return tuple(str(word) for word in kinds[0]) if kinds else tuple(w for w in get_args(kind) if isinstance(w, str))
 
 
 def write_query(query: msgspec.Struct | None) -> str:

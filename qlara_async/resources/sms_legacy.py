@@ -67,11 +67,14 @@ class SmsLegacy:
             BatchUnknownError: some may have been accepted; ``message_ids`` says which to look up.
             TransportError: provably none reached the gateway (``sent == "no"``).
         """
+        texts = list(messages)
+        if not all(isinstance(text, LegacySms) for text in texts):
+            raise InvalidMessageError("give a list of LegacySms; Sms are for send and bulk", field="messages")
         simulation = simulation or self._options.simulation
         terms = Terms(simulation, enable_notification, skip_rcs_override, enable_concatenated, enable_unicode)
         wanted = [
             message
-            for text in messages
+            for text in texts
             for message in text.messages(
                 simulation=simulation, enable_notification=enable_notification, skip_rcs_override=skip_rcs_override
             )

@@ -163,6 +163,8 @@ class FaultPlan:
         Raises:
             ConfigurationError: the fault cannot be tied to a destination there, or a number is out of range.
         """
+        if not isinstance(fault, Fault):
+            raise ConfigurationError("fault is a Fault, such as Fault.DROP_AFTER")
         if destination is not None and (fault is Fault.DROP_UNREAD or route != "send"):
             raise ConfigurationError("only sends that are read can be told apart by destination: give None")
         if times < 1 or seconds < 0 or retry_after < 0 or not 400 <= status <= 599:

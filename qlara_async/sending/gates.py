@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
@@ -11,7 +12,7 @@ from ..errors import ConfigurationError
 from ..models.events import Inbound
 from ..models.message import Message, fix_message_id
 
-__all__ = ["Gate", "Listening", "admit", "simulated"]
+__all__ = ["Gate", "Listening", "admit", "check_gates", "simulated"]
 
 
 class Gate(Protocol):
@@ -37,6 +38,12 @@ class Listening(Protocol):
 
     async def hear(self, event: Inbound) -> None:
         """Take in what a customer wrote, before their answer is checked. The same event may come several times."""
+
+
+def check_gates(gates: Sequence[object]) -> None:
+    """Raise ``ConfigurationError`` if one of these is no gate."""
+    if not all(inspect.iscoroutinefunction(getattr(gate, "check", None)) for gate in gates):
+        raise ConfigurationError("a gate, such as a SuppressionList, has an async method check(message)")
 
 
 async def admit(gates: Sequence[Gate], message: Message, *, simulation: bool = False) -> Message:
