@@ -5,11 +5,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from qlara_async import QlaraClient, Sms
 from qlara_async.testing.clock import VirtualClock
 
 from .wire import WireGateway
+
+# How long an example takes says more of the machine than of the code. Chosen in pyproject.toml.
+settings.register_profile("suite", deadline=None)
 
 
 @pytest.fixture

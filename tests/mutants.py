@@ -224,9 +224,9 @@ def _run_tests(where: Path) -> int:
     # No shrinking: that a test fails is enough.
     phases = (Phase.explicit, Phase.generate)
     settings.register_profile("mutants", max_examples=20, phases=phases, database=None, derandomize=True, deadline=None)
-    settings.load_profile("mutants")
     # That Hypothesis was imported before pytest came to rewrite its assertions is meant.
     options = ["-W", "ignore::pytest.PytestAssertRewriteWarning", "-p", "no:cacheprovider", "--timeout=30"]
+    options += ["--hypothesis-profile=mutants"]
     return int(pytest.main(["-x", "-q", *options, *TESTS]))
 
 

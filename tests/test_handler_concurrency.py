@@ -125,7 +125,7 @@ async def test_a_limit_holds_for_work_that_an_earlier_process_left(tmp_path: Pat
     assert (before.most, after.most, after.ended) == (3, 3, 10)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data())
 def test_in_memory_no_order_of_ends_breaks_a_limit_or_a_lane(data: st.DataObject) -> None:
     limits = data.draw(st.dictionaries(st.sampled_from("ab"), st.integers(1, 3)))

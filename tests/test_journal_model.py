@@ -129,4 +129,4 @@ class JournalMachine(RuleBasedStateMachine):
 
 
 TestJournalAgainstADictionary = JournalMachine.TestCase
-TestJournalAgainstADictionary.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestJournalAgainstADictionary.settings = settings(max_examples=40, stateful_step_count=25)

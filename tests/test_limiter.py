@@ -149,7 +149,6 @@ def assert_exact(
 
 
 @given(script=st.lists(steps, max_size=40), guard=st.sampled_from([0.0, GUARD]))
-@settings(deadline=None)
 def test_g2_g3_g12_windows_pauses_and_order_hold_under_any_traffic(script: list[Step], guard: float) -> None:
     asyncio.run(play(script, guard=guard))
 
@@ -177,7 +176,7 @@ async def test_g2_a_job_ends_within_2_percent_of_the_fastest_schedule(
     gaps=st.lists(st.floats(0, 0.2), min_size=120, max_size=120),
     rate=st.builds(RateLimit, st.integers(1, 40), st.just(400)),
 )
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_g2_scattered_grants_keep_the_2_percent_too(gaps: list[float], rate: RateLimit) -> None:
     async def job() -> None:
         clock = VirtualClock(start=0.0, jump=False)
@@ -307,7 +306,6 @@ async def test_a_pause_that_outlasts_the_patience_is_an_error_at_once() -> None:
 
 
 @given(now=st.floats(0, 1e6), seconds=st.floats(0.001, 300))
-@settings(deadline=None)
 def test_a_pause_as_long_as_the_patience_is_sat_out(now: float, seconds: float) -> None:
     clock = VirtualClock(start=now)
     limiter = Limiter(clock=clock)

@@ -326,7 +326,7 @@ class SqliteInboxMachine(InboxMachine):
     durable = True
 
 
-MACHINE_SETTINGS = settings(max_examples=30, stateful_step_count=40, deadline=None)
+MACHINE_SETTINGS = settings(max_examples=30, stateful_step_count=40)
 TestG6G7G9MemoryInbox = MemoryInboxMachine.TestCase
 TestG6G7G9MemoryInbox.settings = MACHINE_SETTINGS
 TestG6G7G9SqliteInbox = SqliteInboxMachine.TestCase

@@ -5,7 +5,7 @@ from fractions import Fraction
 from typing import TypeAlias
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qlara_async.errors import ConfigurationError
@@ -50,7 +50,6 @@ def fullest_window(grants: list[float], seconds: float) -> int:
 
 
 @given(script=st.lists(steps, max_size=120), guard=st.sampled_from([0.0, 0.05, 0.3]), start=st.floats(0, 1e6))
-@settings(deadline=None)
 def test_g2_no_window_holds_more_grants_than_the_rate_at_its_last(
     script: list[Step], guard: float, start: float
 ) -> None:
