@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import pickle
 from collections.abc import AsyncIterator, Callable
@@ -60,12 +61,35 @@ async def turns(count: int = 30) -> None:
         await asyncio.sleep(0)
 
 
+async def advance_until_nothing_is_pending(receiver: WebhookReceiver, clock: VirtualClock) -> None:
+    async with asyncio.timeout(20):
+        while receiver.stats().pending:
+            await turns()
+            await clock.advance(30.0)
+        await turns()
+
+
 class Told:
     """An error hook that keeps what it is told."""
 
     def __init__(self, receiver: WebhookReceiver) -> None:
         self.errors: list[BaseException] = []
         receiver.on_error(lambda error, event, handler: self.errors.append(error))
+
+
+class Hanging:
+    """An error hook that does not end by itself."""
+
+    def __init__(self) -> None:
+        self.begun = self.cancelled = 0
+
+    async def __call__(self, error: BaseException, event: Event, handler: str) -> None:
+        self.begun += 1
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
 
 
 class Stubborn:
@@ -335,3 +359,48 @@ def test_a_timeout_is_above_zero(timeout: float) -> None:
 def test_the_error_can_be_pickled() -> None:
     error = pickle.loads(pickle.dumps(HandlerTimeout("handler", 5.0)))
     assert (error.handler, error.timeout, str(error)) == ("handler", 5.0, str(HandlerTimeout("handler", 5.0)))
+
+
+@pytest.mark.parametrize("dead", [False, True])
+async def test_g9_an_error_hook_that_does_not_end_blocks_no_worker(
+    receiver: WebhookReceiver, clock: VirtualClock, dead: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    hook = Hanging()
+    (receiver.on_dead if dead else receiver.on_error)(hook)
+    handled: list[str | None] = []
+
+    @receiver.on_delivery()
+    async def handle(event: Delivery) -> None:
+        if event.message_id == "m1":
+            raise ValueError
+        handled.append(event.message_id)
+
+    await post(receiver, 1)
+    await until(lambda: hook.begun)
+    await post(receiver, 2)
+    await turns()
+    await advance_until_nothing_is_pending(receiver, clock)
+    assert handled == ["m2"]
+    assert hook.cancelled == hook.begun
+    assert "an error hook failed: TimeoutError" in caplog.text
+
+
+async def test_g11_an_error_hook_that_fails_late_is_not_quoted(
+    receiver: WebhookReceiver, clock: VirtualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    @receiver.on_error
+    async def hook(error: BaseException, event: Event, handler: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise ValueError("+393401234567")
+
+    @receiver.on_delivery()
+    async def handle(event: Delivery) -> None:
+        raise ValueError
+
+    await post(receiver)
+    await advance_until_nothing_is_pending(receiver, clock)
+    gc.collect()
+    assert "an error hook failed: TimeoutError" in caplog.text
+    assert "+39" not in caplog.text

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import math
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -31,6 +31,9 @@ __all__ = ["Dispatcher", "ErrorHook"]
 
 ErrorHook: TypeAlias = Callable[[BaseException, Event, str], Awaitable[object] | None]
 """Told of an exception, the event, and the handler's name. Plain or ``async``."""
+
+HOOK_SECONDS = 30.0
+"""The longest that is waited for an error hook: the worker that tells it, and the end of what failed, wait with it."""
 
 _BURST = 8
 
@@ -81,7 +84,7 @@ class Dispatcher:
         self._dead_hook: Callable[[BaseException, Event, str], object] | None = None
         self._workers: set[asyncio.Task[None]] = set()
         self._left: set[asyncio.Task[Any]] = set()
-        self._reports: set[asyncio.Task[None]] = set()
+        self._reports: set[asyncio.Task[Any]] = set()
         self._stopping = False
         self.handled = 0
         self.failed = 0
@@ -135,9 +138,14 @@ class Dispatcher:
     def report_soon(self, error: BaseException, event: Event, handler: str) -> None:
         """Report the failure of something that is not a handler."""
         # Predicates run while the gateway waits for its answer: the hook must not.
-        task = asyncio.create_task(self._report(error, event, handler))
+        self._in_background(self._report(error, event, handler))
+
+    def _in_background(self, run: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
+        task = asyncio.create_task(run)
         self._reports.add(task)
         task.add_done_callback(self._reports.discard)
+        task.add_done_callback(_looked_at)
+        return task
 
     def _add_worker(self, ended: tuple[Work, BaseException] | None = None) -> None:
         self._workers.add(asyncio.create_task(self._work(ended)))
@@ -261,13 +269,29 @@ class Dispatcher:
         try:
             result = hook(error, event, handler)
             if inspect.isawaitable(result):
-                await result
+                await self._told(self._in_background(_awaited(result)))
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as broken:
             if self._stopping and isinstance(broken, asyncio.CancelledError):
                 raise
             webhooks_logger.error("an error hook failed: %s", type(broken).__name__)
+
+    async def _told(self, hook: asyncio.Task[object]) -> None:
+        if await wait_for_tasks({hook}, HOOK_SECONDS, self._clock):
+            hook.cancel()
+            raise TimeoutError
+        hook.result()
+
+
+async def _awaited(result: Awaitable[object]) -> object:
+    return await result
+
+
+def _looked_at(task: asyncio.Task[object]) -> None:
+    """Take note of how a task ended, or asyncio would log it with what its exception says."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _where(error: BaseException) -> str:

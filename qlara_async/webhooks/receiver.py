@@ -193,7 +193,8 @@ class WebhookReceiver(Router):
     def on_error(self, hook: _H) -> _H:
         """Call ``hook(exception, event, handler_name)`` for each failure of a handler or predicate.
 
-        The hook may be plain or ``async``, and this may be used as a decorator. Without one, failures are logged.
+        The hook may be plain or ``async``, and this may be used as a decorator. Without one, failures are logged. The
+        handler's next attempt, and its lane, wait for the hook, for 30 seconds at most: then it is cancelled.
         """
         return self._dispatcher.set_hook(hook)
 
