@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import socket
+import tracemalloc
 from collections.abc import AsyncIterator
 from email import message_from_bytes, policy
 from pathlib import Path
@@ -68,6 +69,28 @@ def api(qlara: QlaraClient) -> Api:
 
 def sink(path: Path, max_bytes: int = 1 << 20, max_seconds: float = 30.0) -> Sink:
     return Sink(path, max_bytes=max_bytes, max_seconds=max_seconds)
+
+
+def peak_of(traced: int) -> float:
+    """The most memory since tracing began, in MiB, beyond what was there then."""
+    return (tracemalloc.get_traced_memory()[1] - traced) / (1 << 20)
+
+
+async def devour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    """Read a chunked body to its end, keeping nothing, and answer."""
+    end = b""
+    while not end.endswith(b"\r\n0\r\n\r\n"):
+        end = (end + await reader.read(1 << 16))[-8:]
+    return await answer(200)(reader, writer)
+
+
+async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    """Answer 32 MiB."""
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (32 << 20))
+    for _ in range(512):
+        writer.write(bytes(1 << 16))
+        await writer.drain()
+    return True
 
 
 def left_in(directory: Path) -> list[str]:
@@ -170,6 +193,27 @@ class TestUpload:
         gateway.default = answer(400)
         with pytest.raises(BadRequestError):
             await qlara.contacts.import_file(b"x", file_name="people.csv")
+
+
+class TestMemory:
+    async def test_what_is_large_is_streamed_both_ways(
+        self, qlara: QlaraClient, gateway: WireGateway, tmp_path: Path
+    ) -> None:
+        async def large() -> AsyncIterator[bytes]:
+            for _ in range(512):
+                yield bytes(1 << 16)
+
+        gateway.script = [answer(200), devour, pour]
+        await qlara.contacts.import_file(b"x", file_name="people.csv")  # what is made once is made
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            await qlara.contacts.import_file(large(), file_name="people.csv")
+            saved = await api(qlara).save(media_request("a"), sink(tmp_path / "x", max_bytes=64 << 20))
+            assert peak_of(before) < 4
+        finally:
+            tracemalloc.stop()
+        assert (saved.size, len(gateway.seen)) == (32 << 20, 3)
 
 
 class TestDownload:
