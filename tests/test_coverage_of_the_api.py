@@ -373,6 +373,13 @@ def test_a_docstring_names_the_path_what_is_documented_and_the_errors(resource: 
     assert re.search(r"Raises|rais|errors", text)
 
 
+def test_every_list_takes_a_limit() -> None:
+    signatures = {(resource, name): inspect.signature(getattr(resource, name)) for resource, name in METHODS}
+    lists = {key: shown for key, shown in signatures.items() if str(shown.return_annotation).startswith("Listing[")}
+    assert len(lists) == 16
+    assert [key for key, shown in lists.items() if "limit" not in shown.parameters] == []
+
+
 def test_every_operation_is_named_by_a_docstring() -> None:
     text = " ".join(inspect.getdoc(getattr(resource, name)) or "" for resource, name in METHODS)
     sends = {operation for operation in DOCUMENTED if operation[1].endswith("/send") and SERVER in operation[1]}

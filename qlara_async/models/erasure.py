@@ -11,7 +11,7 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True):
     """What one place held of a number, and holds no more.
 
     Attributes:
-        place: what was searched, as ``"inbox inbox.db"``.
+        place: what was searched, as ``"suppression list suppressed.db"``.
         removed: what was removed, by kind.
         scrubbed: no byte of it is left in the file. ``False`` while another process has the file open and reads: erase
             again later. What the disk or a backup keeps is not known here.

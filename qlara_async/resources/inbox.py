@@ -171,10 +171,14 @@ class Inbox:
         """
         await self._api.call(UNASSIGN, path={"chatId": chat_id})
 
-    def assignable_users(self) -> Listing[AssignableUser]:
+    def assignable_users(self, *, limit: int | None = None) -> Listing[AssignableUser]:
         """List to whom conversations can be assigned: ``GET …/conversations/assignable-users``.
 
+        Args:
+            limit: at most so many.
+
         Raises:
+            ConfigurationError: `limit` does not fit.
             BadGatewayError: while iterating: the gateway's own list of users cannot be reached.
         """
-        return self._api.list(ASSIGNABLE_USERS, AssignableUser)
+        return self._api.list(ASSIGNABLE_USERS, AssignableUser, limit=limit)
