@@ -24,7 +24,9 @@ from qlara_async import (
 )
 from qlara_async.errors import AuthenticationError, ConfigurationError, RateLimitError
 from qlara_async.sandbox import Fault, Sandbox
+from qlara_async.sending.keys import KeyRing
 from qlara_async.testing import VirtualClock
+from qlara_async.transport import Credentials
 
 from .wire import ACCEPT, WireGateway, accept, answer, drop
 
@@ -256,6 +258,40 @@ class TestLimiters:
         await asyncio.gather(*sending)
         assert first.paused_until > 0
         assert qlara.limiter.paused_until < 0
+
+    async def test_nor_is_one_that_the_headers_of_its_last_answer_ask_for(
+        self, qlara: QlaraClient, gateway: WireGateway
+    ) -> None:
+        first = qlara.limiter
+        rotated = asyncio.Event()
+
+        async def answer_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+            await rotated.wait()
+            return await answer(200, ACCEPT, X_RateLimit_Remaining="0", X_RateLimit_Reset="60")(reader, writer)
+
+        gateway.script = [answer_late]
+        sending = asyncio.create_task(qlara.send(sms()))
+        while not gateway.seen:
+            await asyncio.sleep(0)
+        qlara.rotate_key(THIRD)
+        rotated.set()
+        await sending
+        assert first.paused_until > 0
+        assert qlara.limiter.paused_until < 0
+
+    async def test_g12_a_grant_that_comes_as_its_key_is_left_costs_no_token(self, clock: VirtualClock) -> None:
+        limiters = [Limiter(RateLimit(1, 1), clock=clock), Limiter(RateLimit(1, 1), clock=clock)]
+        keys = KeyRing([Credentials.of_key(FIRST)], limiters[:1])
+        spent = limiters[0].try_acquire()
+        assert spent is not None
+        waiting = asyncio.create_task(keys.grant(Priority.INTERACTIVE, None))
+        while not limiters[0].waiting:
+            await asyncio.sleep(0)
+        limiters[0].give_back(spent)  # the wait has its grant, and has not run since
+        assert keys.put_first(Credentials.of_key(SECOND), lambda: limiters[1])
+        key, _ = await waiting
+        assert key.limiter is limiters[1]
+        assert limiters[0].try_acquire() is not None
 
     async def test_the_wait_for_the_next_keys_limiter_is_not_cut_short_by_the_policy(
         self, gateway: WireGateway, clock: VirtualClock

@@ -512,3 +512,19 @@ async def test_repr_shows_rate_waiters_and_pause() -> None:
     await clock.advance(0)
     assert repr(limiter) == "Limiter(rate=RateLimit(per_second=10, per_minute=100), waiting=1, paused=2.5)"
     task.cancel()
+
+
+@pytest.mark.parametrize("lane", [INTERACTIVE, BULK])
+async def test_nobody_overtakes_one_who_has_a_grant_and_has_not_run_since(clock: VirtualClock, lane: Priority) -> None:
+    limiter = Limiter(RateLimit(3, 100), reserve=0.0, clock=clock)
+    spent = [limiter.try_acquire() for _ in range(3)]
+    crowd = Crowd(limiter)
+    crowd.join(lane)
+    while not limiter.waiting:
+        await asyncio.sleep(0)
+    for granted in spent:
+        assert granted is not None
+        limiter.give_back(granted)
+    assert limiter.try_acquire(lane) is None
+    await asyncio.gather(*crowd.tasks)
+    assert limiter.try_acquire(lane) is not None

@@ -17,6 +17,7 @@ from qlara_async.models.answers import MessageStatus
 from qlara_async.models.channel import Channel, DeliveryStatus
 from qlara_async.models.telemetry import ClientEvent
 from qlara_async.protocol.absence import Presence, presence_of
+from qlara_async.sending.calls import CallOptions
 from qlara_async.testing.clock import VirtualClock
 
 from .wire import Action, WireGateway, accept, answer, drop, hang
@@ -95,6 +96,61 @@ async def test_g1_a_control_that_cannot_be_looked_up_proves_nothing(qlara: Qlara
     with pytest.raises(DeliveryUnknownError):
         await qlara.send(sms(message_id="mine"))
     assert gateway.message_ids["mine"] == 1
+
+
+async def test_g1_a_message_in_doubt_is_no_control_of_its_own(qlara: QlaraClient, gateway: WireGateway) -> None:
+    """It was accepted before, and the same id is sent again: the answer must be about it."""
+    await qlara.send(sms(message_id="mine"))
+    routed(gateway, sends=[drop, drop], visible=lambda _: True)
+    assert (await qlara.send(sms(message_id="mine"))).looked_up
+    routed(gateway, sends=[drop], visible=lambda _: False)
+    with pytest.raises(DeliveryUnknownError):
+        await qlara.send(sms(message_id="mine"))
+    assert gateway.message_ids["mine"] == 3
+
+
+async def test_the_first_accepted_message_is_a_control_too(qlara: QlaraClient, gateway: WireGateway) -> None:
+    """The latest may not be visible yet."""
+    for name in ("first", "second", "latest"):
+        await qlara.send(sms(message_id=name))
+    routed(gateway, sends=[drop], visible=lambda item: item == "first")
+    assert (await qlara.send(sms(message_id="mine"))).attempts == 2
+    assert lookups(gateway)[-1] == {"first", "latest", "mine"}
+
+
+async def test_what_ended_long_ago_is_looked_up_at_once(
+    qlara: QlaraClient, gateway: WireGateway, clock: VirtualClock
+) -> None:
+    await qlara.send(sms(message_id="control"))
+    routed(gateway, visible=lambda item: item == "control")
+    began = clock.monotonic()
+    finding = await qlara._lookups.find("mine", Channel.SMS, CallOptions(), patience=300, ended=began - 100)
+    assert finding.presence is Presence.ABSENT
+    assert clock.monotonic() - began < 0.5
+
+
+async def test_what_is_absent_when_the_time_is_over_is_not_sent_again(gateway: WireGateway) -> None:
+    late = VirtualClock(start=1_000.1)  # between two looks: the one after `settle` comes a little later
+    retry = RetryPolicy(max_elapsed=10, settle=10)
+    async with QlaraClient("k", base_url=gateway.url, clock=late, retry=retry) as qlara:
+        await qlara.send(sms(message_id="control"))
+        routed(gateway, sends=[drop], visible=lambda item: item == "control")
+        with pytest.raises(ConnectionFailed) as caught:
+            await qlara.send(sms(message_id="mine"))
+    assert caught.value.sent == "no"
+    assert gateway.message_ids["mine"] == 1
+
+
+async def test_a_second_doubt_has_the_time_that_the_first_has_left(
+    qlara: QlaraClient, gateway: WireGateway, clock: VirtualClock
+) -> None:
+    await qlara.send(sms(message_id="control"))
+    routed(gateway, sends=[drop, drop], visible=lambda item: item == "control")
+    began = clock.monotonic()
+    with pytest.raises(DeliveryUnknownError):
+        await qlara.with_options(retry=RetryPolicy(max_elapsed=15)).send(sms(message_id="mine"))
+    assert clock.monotonic() - began < 15
+    assert gateway.message_ids["mine"] == 2
 
 
 @pytest.mark.parametrize(

@@ -14,15 +14,17 @@ from collections.abc import Callable, Iterator
 import aiohttp
 import pytest
 
-from qlara_async import QlaraClient, RateLimit, RetryPolicy, Sms, Timeouts
+from qlara_async import Limiter, QlaraClient, RateLimit, RetryPolicy, Sms, Timeouts
 from qlara_async.errors import (
     ClientClosedError,
     ConnectionFailed,
     DeliveryUnknownError,
+    NotSentError,
     QlaraError,
     RequestTimeout,
 )
 from qlara_async.read_deadlines import ReadDeadlines
+from qlara_async.sending.calls import Pursuit
 from qlara_async.testing.clock import VirtualClock
 
 from .wire import ACCEPT, Action, WireGateway, accept, answer, drop, hang
@@ -252,7 +254,28 @@ class TestWhatIsKnown:
                     await asyncio.sleep(0)
                 qlara.limiter.pause_until(clock.monotonic() + 3600)
                 assert [outcome.state async for outcome in job] == ["failed"]
+            assert qlara.limiter._windows.free(clock.monotonic()) == (50, 1000)  # nor does it cost a token
         assert len(gateway.seen) == 1
+
+    async def test_g12_a_send_that_waits_while_the_client_is_closed_costs_no_token(self, gateway: WireGateway) -> None:
+        still = VirtualClock(jump=False)
+        shared = Limiter(RateLimit.TRIAL, clock=still)
+        qlara = QlaraClient("k", base_url=gateway.url, clock=still, limiter=shared)
+        shared.pause_until(still.monotonic() + 30)
+        sending = asyncio.create_task(qlara.send(sms()))
+        while not shared.waiting:
+            await asyncio.sleep(0)
+        await qlara.aclose()
+        await still.advance(31)
+        assert isinstance(await failure_of(sending), ClientClosedError)
+        assert shared._windows.free(still.monotonic()) == (10, 100)
+
+    async def test_a_send_that_is_not_wanted_any_more_costs_no_request_and_no_token(
+        self, qlara: QlaraClient, gateway: WireGateway, clock: VirtualClock
+    ) -> None:
+        assert isinstance(await failure_of(qlara._send(sms(), Pursuit(wanted=lambda: False))), NotSentError)
+        assert gateway.seen == []
+        assert qlara.limiter._windows.free(clock.monotonic()) == (50, 1000)
 
     async def test_a_reset_in_a_unit_we_do_not_know_pauses_nothing(
         self, qlara: QlaraClient, gateway: WireGateway, clock: VirtualClock

@@ -194,3 +194,15 @@ def test_the_log_of_grants_stays_within_a_multiple_of_the_last_minute() -> None:
 def test_a_guard_or_reserve_that_cannot_work_is_refused(guard: float, reserve: float) -> None:
     with pytest.raises(ConfigurationError):
         GrantWindows(RateLimit.TRIAL, guard=guard, reserve=reserve)
+
+
+@given(st.lists(st.floats(-70, 0), max_size=60), st.integers(0, 50))
+def test_g2_grants_made_elsewhere_count_by_their_times(earlier: list[float], own: int) -> None:
+    windows = GrantWindows(RateLimit(50, 80), guard=0.05, reserve=0.0)
+    for _ in range(own):
+        windows.grant(0.0)
+    windows.count_earlier(earlier)
+    every = sorted([*earlier, *[0.0] * own])
+    free = (50 - sum(one > -1.05 for one in every), 80 - sum(one > -60.05 for one in every))
+    assert windows.free(0.0) == (max(0, free[0]), max(0, free[1]))
+    assert (windows.ready_at(INTERACTIVE) <= 0.0) == (min(free) > 0)
