@@ -82,6 +82,29 @@ class TestWaiting:
                 assert (await ended(task, world)).status is DELIVERED
             assert world.polls == 1
 
+    async def test_one_callback_wakes_all_who_wait_for_a_message(self) -> None:
+        async with World(receiver=True, sandbox={"life": Life(final=3.0)}) as world:
+            receipt = await world.send()
+
+            async def watched() -> list[DeliveryStatus]:
+                async with world.tracker.watch(receipt) as statuses:
+                    return [status.status async for status in statuses]
+
+            waits = [
+                asyncio.create_task(world.tracker.wait_until(receipt, target))
+                for target in ("delivered", "final")
+                for _ in range(25)
+            ]
+            watches = [asyncio.create_task(watched()) for _ in range(25)]
+            await world.advance(1)
+            for task in waits[::5]:
+                task.cancel()
+            await world.advance(3)
+            kept = [task for number, task in enumerate(waits) if number % 5]
+            assert {status.status for status in await asyncio.gather(*kept)} == {DELIVERED}
+            assert await asyncio.gather(*watches) == [[DELIVERED]] * 25
+            assert world.polls == 0
+
     async def test_intervals_of_a_wait_grow(self) -> None:
         async with World(sandbox=NEVER) as world:
             receipt = await world.send()
@@ -343,6 +366,16 @@ class TestRepair:
             await world.advance(70)
             await until(lambda: len(world.told) == outcomes == 450)
             assert world.polls == 3
+
+    async def test_polls_wait_in_the_bulk_lane(self) -> None:
+        async with World() as world:
+            await world.send()
+            world.qlara.limiter.pause_until(world.clock.monotonic() + 75)
+            await world.advance(70)
+            waiting = [world.qlara.limiter.waiting_in(lane) for lane in (Priority.INTERACTIVE, Priority.BULK)]
+            assert (waiting, world.polls) == ([0, 1], 0)
+            await world.advance(10)
+            await until(lambda: world.told == [DELIVERED])
 
     async def test_a_simulation_is_not_tracked(self) -> None:
         async with World() as world:
