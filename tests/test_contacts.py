@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,25 @@ class TestLists:
             await account.contact_lists.add([99], [contact.id])
 
 
+def workbook() -> bytes:
+    """A small xlsx as a spreadsheet program writes it: shared and inline texts, and an empty cell left out."""
+    main = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    texts = ["firstName", "lastName", "phoneNumber", "Anna", "+393401234567"]
+    strings = "".join(f"<si><t>{text}</t></si>" for text in texts)
+    rows = (
+        '<row r="1"><c r="A1" t="s"><v>0</v></c><c r="B1" t="s"><v>1</v></c><c r="C1" t="s"><v>2</v></c></row>'
+        '<row r="2"><c r="A2" t="s"><v>3</v></c><c r="C2" t="s"><v>4</v></c></row>'
+        '<row r="3"><c r="A3" t="inlineStr"><is><t>Bru</t><t>no</t></is></c><c r="B3" t="str"><v>Verdi</v></c>'
+        '<c r="C3" t="inlineStr"><is><t>+393401234568</t></is></c></row>'
+    )
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as book:
+        book.writestr("xl/sharedStrings.xml", f"<sst {main}>{strings}</sst>")
+        book.writestr("xl/worksheets/sheet1.xml", f"<worksheet {main}><sheetData>{rows}</sheetData></worksheet>")
+        book.writestr("xl/worksheets/sheet2.xml", f"<worksheet {main}><sheetData/></worksheet>")
+    return content.getvalue()
+
+
 class TestImport:
     CSV = b"firstName;lastName;phoneNumber\nAnna;Rossi;+393401234567\nBruno;Verdi;+393401234568\n"
 
@@ -190,6 +210,18 @@ class TestImport:
         assert preview.rows == ({"firstName": "Anna", "lastName": "Rossi", "phoneNumber": "+393401234567"},)
         assert preview.summary == {"total": 2}
         assert await names(account.contact_lists.contacts(vip.id)) == ["Anna Rossi", "Bruno Verdi"]
+
+    async def test_a_workbook_becomes_contacts(self, account: QlaraClient, tmp_path: Path) -> None:
+        path = tmp_path / "people.xlsx"
+        path.write_bytes(workbook())
+        preview = await account.contacts.import_file(path)
+        assert preview.summary == {"total": 2}
+        found = {contact.first_name: contact.phone_number async for contact in account.contacts.list()}
+        assert found == {"Anna": "+393401234567", "Bruno": "+393401234568"}
+        assert await names(account.contacts.list()) == ["Anna", "Bruno Verdi"]
+        for content, name in ((b"no workbook", "x.xlsx"), (workbook()[:-30], "x.xlsx"), (b"", "x.xls")):
+            with pytest.raises(BadRequestError):
+                await account.contacts.import_file(content, file_name=name)
 
     async def test_who_is_known_by_number_is_changed_and_not_doubled(self, account: QlaraClient) -> None:
         await account.contacts.create(phone_number="+393401234567", first_name="Ana")

@@ -17,6 +17,7 @@ from ..answers import Reply, reply
 from .paging import in_order, spring_page
 from .request import Handlers, Refused, ResourceRequest, Upload, numeric
 from .times import iso
+from .workbook import workbook_rows
 
 __all__ = ["ContactBook"]
 
@@ -271,18 +272,25 @@ def _check_number(number: str | None) -> None:
 
 
 def _rows_of(upload: Upload, file_name: str, *, remove_head: bool) -> list[dict[str, str]]:
-    """Read rows of text; of a workbook (xls, xlsx) the sandbox reads none."""
-    kind = file_name.rpartition(".")[2].lower()
-    if kind in {"xls", "xlsx"}:
-        return []
-    text = upload.content.decode("utf-8-sig", "replace")
-    delimiter = ";" if ";" in text.partition("\n")[0] else ","
-    rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if row]
+    rows = [row for row in _table_of(upload.content, file_name.rpartition(".")[2].lower()) if any(row)]
     head = [cell.strip() for cell in rows[0]] if rows else []
     named = any(cell in _HEADERS for cell in head)
     names = head if named else list(_HEADERS)
     body = rows[1:] if named or remove_head else rows
     return [dict(zip(names, row, strict=False)) for row in body]
+
+
+def _table_of(content: bytes, kind: str) -> list[list[str]]:
+    if kind == "xls":
+        raise Refused(400, "The sandbox reads no xls: give csv or xlsx")
+    if kind == "xlsx":
+        try:
+            return workbook_rows(content)
+        except ValueError:
+            raise Refused(400, "The file is no xlsx workbook") from None
+    text = content.decode("utf-8-sig", "replace")
+    delimiter = ";" if ";" in text.partition("\n")[0] else ","
+    return list(csv.reader(io.StringIO(text), delimiter=delimiter))
 
 
 def _cards_of(upload: Upload) -> list[dict[str, str]]:
