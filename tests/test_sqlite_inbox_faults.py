@@ -135,6 +135,31 @@ async def test_g7_an_end_that_could_not_be_written_is_written_when_the_inbox_clo
     assert await no_work(again)
 
 
+async def test_what_cannot_be_written_while_less_can_is_tried_with_the_clock_and_not_again_and_again(
+    inboxes: Inboxes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk may take a page and not three: the writer thread then ran, and logged, without a pause."""
+    inbox = await inboxes.open()
+    await put(inbox, delivery())
+    work = await inbox.take()
+    taker = asyncio.create_task(inbox.take())
+    await inbox._writer.call(
+        lambda store: store.db.execute(
+            "CREATE TEMP TRIGGER full BEFORE DELETE ON main.runs BEGIN SELECT RAISE(ABORT, 'no room'); END"
+        )
+    )
+    await inbox.finish(work, None)
+    for _ in range(20):
+        await committed(inbox)
+    assert caplog.text.count("the inbox cannot be written") == 1
+    assert inbox.trouble == "inbox unavailable"
+    await inbox._writer.call(lambda store: store.db.execute("DROP TRIGGER full"))
+    await inboxes.clock.advance(1)
+    await committed(inbox)
+    assert (inbox.pending, inbox.trouble) == (0, None)
+    taker.cancel()
+
+
 async def test_draining_a_locked_file_still_waits_for_what_runs(
     inboxes: Inboxes, caplog: pytest.LogCaptureFixture
 ) -> None:

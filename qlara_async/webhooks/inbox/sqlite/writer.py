@@ -61,6 +61,7 @@ class Writer:
         self._running = True
         self._closing = False
         self._trouble: str | None = None
+        self._failed = False
         self.granted = 0
         self.used = 0
         self.hungry = False
@@ -137,6 +138,7 @@ class Writer:
         return self.hungry
 
     def _turn(self, group: list[_Job]) -> None:
+        self._failed = False
         puts: list[_Put] = []
         calls: list[_Call] = []
         for job in group:
@@ -160,8 +162,8 @@ class Writer:
             answer = self._called(call)
             if call.future is not None:
                 answers.append((call.future, answer))
-        if self._trouble is not None and self._running:
-            self._probe()
+        if self._trouble is not None and self._running and not self._failed:
+            self._probe()  # of what has just failed it would tell nothing: less may fit where more does not
         self._tell(answers, work, self._snapshot() if self._running else Snapshot(trouble="closed"))
 
     def _commit(self, puts: list[_Put]) -> Outcome:
@@ -199,6 +201,7 @@ class Writer:
         if self._trouble is None:
             webhooks_logger.error("the inbox cannot be written: %s", reason_of(error))
         self._trouble = "inbox unavailable"
+        self._failed = True
 
     def _snapshot(self) -> Snapshot:
         try:
