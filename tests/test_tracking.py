@@ -100,7 +100,11 @@ class TestWaiting:
             for task in waits[::5]:
                 task.cancel()
             await world.advance(3)
+            await until(lambda: world.told)
             kept = [task for number, task in enumerate(waits) if number % 5]
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert all(task.done() for task in [*kept, *watches])
             assert {status.status for status in await asyncio.gather(*kept)} == {DELIVERED}
             assert await asyncio.gather(*watches) == [[DELIVERED]] * 25
             assert world.polls == 0
