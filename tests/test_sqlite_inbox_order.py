@@ -62,3 +62,9 @@ async def test_gdpr_erasing_what_waits_in_a_lane_lets_nobody_past_its_head(inbox
     await inbox.finish(head, None)
     await committed(inbox)
     assert (await inbox.take()).event.message_id == "a2"
+
+
+async def test_handlers_take_turns_at_being_first(inboxes: Inboxes) -> None:
+    inbox = await inboxes.open("busy", "other")
+    await put(inbox, *(delivery(f"m{number}") for number in range(6)))
+    assert {(await inbox.take()).handler for _ in range(4)} == {"busy", "other"}
