@@ -44,6 +44,34 @@ async def test_a_file_that_is_locked_at_the_start_can_be_started_later(inboxes: 
     assert len(await finish_all(inbox)) == 1
 
 
+@pytest.mark.parametrize("again", [True, False])
+async def test_g12_a_start_that_is_cancelled_leaves_no_thread_and_no_second_writer(
+    inboxes: Inboxes, again: bool
+) -> None:
+    others = set(threading.enumerate())
+    await (await inboxes.open()).close()
+    inbox = SqliteInbox(inboxes.path, clock=inboxes.clock, busy_timeout=60.0)
+    inboxes.all.append(inbox)
+
+    async def start() -> None:
+        await inbox.start(lambda event: ("handler",), names=lambda: ("handler",))
+
+    with locked(inboxes):
+        starting = asyncio.create_task(start())
+        await until(lambda: [thread.name for thread in set(threading.enumerate()) - others] == ["qlara-inbox"])
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        assert starting.cancelled()
+    if again:
+        await start()
+        await put(inbox, delivery())
+        assert len(await finish_all(inbox)) == 1
+    await inbox.close()
+    for thread in set(threading.enumerate()) - others:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
 @pytest.mark.parametrize("table", ["dead", "events", "handlers", "runs", "owners", "counters"])
 async def test_a_file_that_is_damaged_is_an_error_at_the_start_and_no_wait(inboxes: Inboxes, table: str) -> None:
     await (await inboxes.open()).close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random as randomness
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from functools import partial
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ....clock import Clock, SystemClock, Timer
-from ....errors import ConfigurationError, InboxError
+from ....errors import ConfigurationError, InboxError, QlaraError
 from ....loggers import webhooks_logger
 from ....models.erasure import Erased
 from ....models.events import Event, UnknownEvent
@@ -110,6 +111,7 @@ class SqliteInbox:
         self._clock = clock or SystemClock()
         self._store = Store(Path(path).absolute(), self._policy, self._clock, random, busy_timeout)
         self._writer: Writer | None = None
+        self._beginning: tuple[Writer, asyncio.Future[Any]] | None = None
         self.shelf = SqliteShelf(self._opened)
         self._opening = asyncio.Lock()
         self._matching: Matching | None = None
@@ -229,6 +231,10 @@ class SqliteInbox:
         self._timers.clear()
         self._ready.clear()
         self._notify()
+        async with self._opening:
+            if self._beginning is not None:
+                with contextlib.suppress(QlaraError):  # it was told to nobody: who began was cancelled
+                    self._writer = await self._begun()
         if self._writer is not None:
             try:
                 await asyncio.shield(self._writer.close())
@@ -334,10 +340,19 @@ class SqliteInbox:
             if self._closed:
                 raise InboxError("the inbox is closed")
             if self._writer is None:
-                writer = Writer(self._store, asyncio.get_running_loop(), self._deliver)
-                await writer.start()
-                self._writer = writer
+                self._writer = await self._begun()
             return self._writer
+
+    async def _begun(self) -> Writer:
+        """Begin to write; if whoever did so was cancelled meanwhile, go on with that: the store has but one writer."""
+        if self._beginning is None:
+            writer = Writer(self._store, asyncio.get_running_loop(), self._deliver)
+            self._beginning = writer, writer.start()
+        writer, opened = self._beginning
+        await asyncio.wait([opened])
+        self._beginning = None
+        opened.result()
+        return writer
 
     def _deliver(self, answers: Answers, work: Sequence[Leased], snapshot: Snapshot) -> None:
         """Take what the writer thread has done."""
