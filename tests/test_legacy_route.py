@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from qlara_async import Outcome, QlaraClient, RateLimit, RetryPolicy, Sms, Timeouts
+from qlara_async import ClientEvent, Outcome, QlaraClient, RateLimit, RequestFinished, RetryPolicy, Sms, Timeouts
 from qlara_async.bulk.journal import JournalWriter
 from qlara_async.errors import (
     AuthenticationError,
@@ -26,9 +26,12 @@ from qlara_async.errors import (
 )
 from qlara_async.models.message import Message
 from qlara_async.sandbox import Fault, Sandbox
+from qlara_async.sending.batches import BatchingSender
+from qlara_async.sending.calls import CallOptions
 from qlara_async.testing.clock import VirtualClock
 
-from .wire import WireGateway, answer, hang
+from .test_lookups import routed
+from .wire import WireGateway, answer, drop, hang
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_task_left")]
 
@@ -180,6 +183,51 @@ async def test_g1_an_ambiguous_batch_that_is_absent_is_sent_again_once(
     assert states(outcomes) == ["accepted"] * 30
     assert {outcome.receipt.attempts for outcome in outcomes if outcome.receipt} == {2}
     assert dict(sandbox.accepted) == {outcome.message_id: 1 for outcome in outcomes} | {"control": 1}
+
+
+async def test_g1_an_absent_batch_is_not_sent_again_when_the_time_is_over(gateway: WireGateway) -> None:
+    late = VirtualClock(start=1_000.1)  # between two looks: the one after `settle` comes a little later
+    retry = RetryPolicy(max_elapsed=10, settle=10)
+    async with QlaraClient("k", base_url=gateway.url, clock=late, retry=retry) as qlara:
+        await qlara.send(Sms(destination="+390000000009", sender="ACME", body="Ciao", message_id="control"))
+        routed(gateway, sends=[drop], visible=lambda item: item == "control")
+        assert states(await run(qlara, rows(2), batch=2)) == ["failed"] * 2
+    assert [seen.target for seen in gateway.seen if seen.method == "POST"].count("/api/services/sms/send") == 1
+
+
+async def test_what_provably_did_not_leave_is_not_looked_up(gateway: WireGateway) -> None:
+    once, seen = RetryPolicy(max_attempts=1), list[ClientEvent]()
+    async with QlaraClient("k", base_url="http://127.0.0.1:9/api", retry=once, on_event=seen.append) as qlara:
+        assert states(await run(qlara, rows(2), batch=2)) == ["failed"] * 2
+    assert [event.path for event in seen if isinstance(event, RequestFinished)] == ["/services/sms/send"]
+
+
+@pytest.mark.parametrize("journalled", [False, True])
+async def test_a_client_in_test_mode_makes_dry_runs_of_batches_too(
+    journalled: bool, gateway: WireGateway, tmp_path: Path
+) -> None:
+    journal = tmp_path / "campaign.db" if journalled else None
+    async with QlaraClient("k", base_url=gateway.url, simulation=True) as qlara:
+        assert states(await run(qlara, rows(5), batch=2, concurrency=4, journal=journal)) == ["accepted"] * 5
+    assert all(json.loads(seen.body)["simulation"] for seen in gateway.seen)
+
+
+async def test_g12_a_cancelled_send_that_waits_for_its_batch_is_not_sent(gateway: WireGateway) -> None:
+    still = VirtualClock(jump=False)
+    async with QlaraClient("k", base_url=gateway.url, clock=still) as qlara:
+        batching = BatchingSender(qlara._sender, CallOptions(), batch=10, flush_after=1)
+        sending = [
+            asyncio.create_task(batching.send(CallOptions(), Sms(destination=f"+39000000000{n}", sender="A", body="x")))
+            for n in range(3)
+        ]
+        await still.advance(0.5)
+        sending[1].cancel()
+        await still.advance(1)
+        await asyncio.gather(sending[0], sending[2])
+        assert sending[1].cancelled()
+        await batching.close()
+    (seen,) = gateway.seen
+    assert json.loads(seen.body)["messages"][0]["destinations"] == ["+390000000000", "+390000000002"]
 
 
 async def test_g1_without_a_control_an_absent_batch_stays_unknown(client: QlaraClient, sandbox: Sandbox) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from qlara_async import Limiter, Outcome, QlaraClient, RateLimit
-from qlara_async.bulk.journal import Journal, RowState
+from qlara_async import Channel, Limiter, Outcome, OutcomeState, QlaraClient, RateLimit
+from qlara_async.bulk.journal import Journal, JournalWriter, RowState
+from qlara_async.bulk.rows import message_from_row
 from qlara_async.errors import (
     BadRequestError,
     ConfigurationError,
@@ -201,6 +202,24 @@ async def test_breaking_out_leaves_a_journal_that_can_be_resumed(
     outcomes = await run(qlara, rows(50), journal)
     assert {outcome.state for outcome in outcomes} == {"accepted"}
     assert set(gateway.message_ids.values()) == {1}
+
+
+@pytest.mark.parametrize("control", ["of the journal", "found meanwhile"])
+async def test_g5_what_the_journal_knows_or_a_look_finds_proves_others_absent(
+    control: str, qlara: QlaraClient, gateway: WireGateway, journal: Path
+) -> None:
+    async with JournalWriter(journal) as writer:  # a process that died with two messages under way
+        for index in (0, 1):
+            digest = writer.digest(message_from_row(row(index)))
+            await writer.begin(index, writer.mint(index), Channel.SMS, digest)
+        if control == "of the journal":
+            await writer.finish(0, OutcomeState.ACCEPTED)
+        known = writer.mint(0)
+    routed(gateway, visible=lambda item: item == known)
+    outcomes = await run(qlara, rows(2), journal)
+    assert [outcome.state for outcome in outcomes] == ["accepted"] * 2
+    assert [outcome.resumed for outcome in outcomes] == [control == "of the journal", False]
+    assert dict(gateway.message_ids) == {outcomes[1].message_id: 1}
 
 
 async def test_a_source_that_fails_while_it_is_closed_leaves_no_journal_open(qlara: QlaraClient, journal: Path) -> None:

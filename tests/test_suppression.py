@@ -244,6 +244,23 @@ async def test_a_start_that_comes_late_does_not_lift_a_later_stop(suppression: S
     assert await suppression.contains(NUMBER)
 
 
+async def test_a_stop_that_comes_late_does_not_make_a_later_one_earlier(suppression: SuppressionList) -> None:
+    customer = Customer(suppression)
+    for text, minute in (("STOP", 20), ("STOP", 10), ("START", 15)):
+        await customer.writes(text, at=NOW + timedelta(minutes=minute))
+    assert await suppression.contains(NUMBER)
+
+
+async def test_a_stop_dated_in_the_future_can_be_lifted(suppression: SuppressionList) -> None:
+    """A clock of the gateway's, or a time zone, that is off."""
+    customer = Customer(suppression)
+    now = datetime.now(UTC)
+    await customer.writes("STOP", at=now + timedelta(days=2))
+    assert await suppression.contains(NUMBER)
+    await customer.writes("START", at=now + timedelta(days=1))
+    assert not await suppression.contains(NUMBER)
+
+
 async def test_a_stop_is_on_the_disk_before_its_event_is_done(tmp_path: Path) -> None:
     path = tmp_path / "suppressed.db"
     async with SuppressionList(path) as suppression:

@@ -235,7 +235,7 @@ class BulkJob:
             outcome = Outcome.of(row, OutcomeState.INVALID, error=row.error)
         else:
             return await self._send_once(row, row.message)
-        if isinstance(outcome.error, AuthenticationError) and not outcome.resumed:
+        if isinstance(outcome.error, AuthenticationError):  # of this run: a failed row is never resumed
             self._stop(outcome.error)
         return outcome
 
