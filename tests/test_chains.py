@@ -484,3 +484,5 @@ def test_exactly_one_leg_is_the_winner() -> None:
     progress.delivered(progress.legs[0])
     assert (progress.winner, progress.result().winner) == (1, 1)
     assert states(progress.result()) == ["delivered", "delivered", "waiting"]
+    first = progress.legs[0].message_id
+    assert repr(progress.result().legs[0]) == f"LegResult(WHATSAPP, delivered, message_id={first!r})"

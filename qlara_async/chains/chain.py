@@ -88,6 +88,10 @@ class LegResult(msgspec.Struct, frozen=True, kw_only=True):
     state: LegState
     error: str | None = None
 
+    def __repr__(self) -> str:
+        error = f", error={self.error!r}" if self.error else ""
+        return f"LegResult({self.channel.value}, {self.state.value}, message_id={self.message_id!r}{error})"
+
 
 class ChainResult(msgspec.Struct, frozen=True, kw_only=True):
     """How a chain ended.
