@@ -60,6 +60,15 @@ def check_exactly_once(sandbox: Sandbox, summary: dict[str, Any], count: int = C
     assert dict(sandbox.accepted) == {message_id: 1 for _, message_id, _ in outcomes.values()}
 
 
+def check_known_or_in_doubt(sandbox: Sandbox, summary: dict[str, Any], count: int = COUNT) -> None:
+    """What look-ups that failed, or had no control, left in doubt stays unknown; all that was accepted is known."""
+    outcomes = summary["outcomes"]
+    assert len(outcomes) == count
+    assert {state for state, _, _ in outcomes.values()} <= {"accepted", "unknown"}
+    accepted = [message_id for state, message_id, _ in outcomes.values() if state == "accepted"]
+    assert dict(sandbox.accepted) == dict.fromkeys(accepted, 1)
+
+
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize("nth", [1, 25])
 async def test_g5_killed_at_a_named_point_and_resumed(point: str, nth: int, gateway: Sandbox, tmp_path: Path) -> None:
@@ -117,7 +126,7 @@ async def test_g5_killed_at_random_instants_among_faults_until_done(gateway: San
     gateway.faults = Faults()
     summary = await result(await start(gateway, journal))
     assert summary is not None
-    check_exactly_once(gateway, summary)
+    check_known_or_in_doubt(gateway, summary)
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -152,9 +161,4 @@ async def test_g5_the_legacy_route_killed_at_random_instants_among_faults_until_
     gateway.faults = Faults()
     summary = await result(await start(gateway, journal, "--legacy", count=300))
     assert summary is not None
-    states = {state for state, _, _ in summary["outcomes"].values()}
-    assert states <= {"accepted", "unknown"}  # what is lost before anything is known as accepted may stay unknown
-    assert set(gateway.accepted.values()) == {1}
-    assert {item for state, item, _ in summary["outcomes"].values() if state == "accepted"} <= set(gateway.accepted)
-    known = {item for _, item, _ in summary["outcomes"].values()}
-    assert set(gateway.accepted) <= known
+    check_known_or_in_doubt(gateway, summary, count=300)
