@@ -15,7 +15,7 @@ from qlara_async.webhooks import SqliteInbox
 from qlara_async.webhooks.inbox import Row, Verdict
 from qlara_async.webhooks.inbox.sqlite import Quarantined
 
-from .test_sqlite_inbox import NOW, Inboxes, committed, die, finish_all, inboxes, no_work, put
+from .test_sqlite_inbox import DAY, NOW, Inboxes, cleaned, committed, die, finish_all, inboxes, no_work, put, skip
 
 __all__ = ["inboxes"]
 
@@ -137,3 +137,15 @@ def test_a_form_is_decoded_again_as_a_form() -> None:
     (event,) = decode_again(row.event)
     assert isinstance(event, Inbound)
     assert (event.channel, event.source, event.text, event.received_at) == (Channel.SMS, "+39340", "Ciao", NOW)
+
+
+async def test_g8_what_could_not_be_decoded_is_kept_longer_than_it_is_recognised(inboxes: Inboxes) -> None:
+    inbox = await inboxes.open(dedup_ttl=8 * DAY, keep_failed=30 * DAY)
+    await held(inbox, b"{")
+    await put(inbox, decoded(DELIVERED))
+    await finish_all(inbox)
+    skip(inboxes, 29 * DAY)
+    await cleaned(inboxes, inbox, 1)
+    assert [entry.event.raw async for entry in inbox.quarantined()] == [b"{"]
+    skip(inboxes, DAY)
+    await cleaned(inboxes, inbox, 0)

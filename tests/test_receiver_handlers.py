@@ -381,3 +381,23 @@ async def test_a_token_is_no_auth() -> None:
     wrong: Any = TOKEN
     with pytest.raises(ConfigurationError, match="UrlToken"):
         WebhookReceiver(auth=wrong, inbox=MemoryInbox(allow_loss=True))
+
+
+async def test_a_handler_that_cancels_itself_leaves_nothing_to_the_next(no_task_left: None) -> None:
+    receiver = make(concurrency=1)
+    left: list[int] = []
+
+    @receiver.on_delivery()
+    async def cancel_itself(event: Delivery) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        left.append(task.cancelling())
+        task.cancel()
+        await asyncio.sleep(0)
+
+    await post(receiver, 1)
+    await post(receiver, 2)
+    await receiver.idle()
+    assert left == [0, 0]
+    assert receiver.stats().failed == 2
+    await receiver.aclose()

@@ -236,3 +236,83 @@ async def test_g6_a_clock_that_is_set_back_does_not_hold_work_up(inboxes: Inboxe
             await committed(inbox)
         works.append(await asyncio.wait_for(taker, 1))
     assert sorted((work.event.message_id, work.attempt) for work in works) == [("0", 2), ("1", 1), ("2", 1)]
+
+
+async def test_g6_a_clock_that_is_set_back_by_less_than_the_longest_wait_holds_up_nothing_new(inboxes: Inboxes) -> None:
+    inbox = await inboxes.open(max_retry_wait=3600.0)
+    await put(inbox, delivery())
+    inboxes.clock._offset -= 1800
+    taker = asyncio.create_task(inbox.take())
+    for _ in range(6):
+        await inboxes.clock.advance(1)
+        await committed(inbox)
+    assert taker.done()
+
+
+def refusing(event: str, table: str) -> str:
+    return f"CREATE TEMP TRIGGER refusing BEFORE {event} ON main.{table} BEGIN SELECT RAISE(ABORT, 'no'); END"
+
+
+async def execute(inbox: SqliteInbox, sql: str) -> None:
+    assert inbox._writer is not None
+    await inbox._writer.call(lambda store: store.db.execute(sql))
+
+
+async def test_g6_a_handler_whose_first_commit_failed_is_known_by_the_number_that_is_in_the_file(
+    inboxes: Inboxes,
+) -> None:
+    names = ["old"]
+    inbox = SqliteInbox(inboxes.path, clock=inboxes.clock)
+    inboxes.all.append(inbox)
+    await inbox.start(lambda event: tuple(names), names=lambda: names)
+    names.append("new")
+    await execute(inbox, refusing("INSERT", "events"))
+    with pytest.raises(InboxError):
+        await put(inbox, delivery())
+    await execute(inbox, "DROP TRIGGER refusing")
+    await put(inbox, delivery())
+    assert inboxes.rows("SELECT h.name FROM runs AS r JOIN handlers AS h ON h.id = r.handler ORDER BY h.name") == [
+        ("new",),
+        ("old",),
+    ]
+
+
+async def test_g6_what_a_commit_that_failed_would_have_leased_is_leased_by_the_next(inboxes: Inboxes) -> None:
+    inbox = await inboxes.open()
+    await put(inbox, delivery("m1"), delivery("m2"))
+    work = await inbox.take()
+    await execute(inbox, refusing("UPDATE", "counters"))
+    held = threading.Event()
+    inbox._writer.wake(lambda store: held.wait())
+    takers = [asyncio.create_task(inbox.take()) for _ in range(2)]
+    await asyncio.sleep(0)
+    await inbox.finish(work, None)
+    held.set()  # the end and the lease are of one commit
+    await committed(inbox)
+    await execute(inbox, "DROP TRIGGER refusing")
+    for _ in range(3):
+        await inboxes.clock.advance(1)
+        await committed(inbox)
+    assert [taker.result().event.message_id for taker in takers if taker.done()] == ["m2"]
+    for taker in takers:
+        taker.cancel()
+
+
+async def test_g6_what_was_leased_as_a_drain_began_is_not_begun_and_given_back(inboxes: Inboxes) -> None:
+    inbox = await inboxes.open()
+    taker = asyncio.create_task(inbox.take())
+    await asyncio.sleep(0)
+    await committed(inbox)
+    held = threading.Event()
+    inbox._writer.wake(lambda store: held.wait())
+    putting = asyncio.create_task(put(inbox, delivery()))
+    await asyncio.sleep(0)
+    draining = asyncio.create_task(inbox.drain())
+    await asyncio.sleep(0)
+    held.set()
+    await putting
+    await draining
+    await committed(inbox)
+    assert not taker.done()
+    assert inboxes.rows("SELECT state, attempts FROM runs") == [(0, 0)]
+    taker.cancel()
