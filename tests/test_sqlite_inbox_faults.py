@@ -281,6 +281,8 @@ async def test_g6_what_a_commit_that_failed_would_have_leased_is_leased_by_the_n
     inbox = await inboxes.open()
     await put(inbox, delivery("m1"), delivery("m2"))
     work = await inbox.take()
+    await inboxes.clock.advance(1)  # the first poll looks for work in any case
+    await committed(inbox)
     await execute(inbox, refusing("UPDATE", "counters"))
     held = threading.Event()
     inbox._writer.wake(lambda store: held.wait())
