@@ -241,6 +241,8 @@ class Transport:
         sink: Sink | None,
     ) -> Response:
         body = request.body
+        turned: list[None] = []
+        asyncio.get_running_loop().call_soon(turned.append, None)
         answer = await session.request(
             request.method,
             self._url(request),
@@ -255,8 +257,8 @@ class Transport:
             middlewares=None if request.repeatable or request.method not in REPEATABLE else ONCE,
         )
         try:
+            _check_it_was_asked(len(body or b""), tracker, loop_turned=bool(turned))
             if body:
-                _check_it_was_asked(len(body), tracker)
                 return Response(answer.status, answer.headers, await answer.read())
             if sink is not None and 200 <= answer.status < 300:
                 await sink.take(answer.headers, answer.content.iter_chunked(_CHUNK))
@@ -294,7 +296,7 @@ class Transport:
             upload_tracker=tracker,
         ) as answer:
             if answer.status < 300 and size is not None:
-                _check_it_was_asked(size, tracker)  # a refusal may come before the whole has left
+                _check_it_was_asked(size, tracker, loop_turned=True)  # a refusal may come before the whole has left
             return Response(answer.status, answer.headers, await answer.read())
 
     async def follow(self, link: str, sink: Sink, timeouts: Timeouts) -> None:
@@ -387,9 +389,12 @@ class Transport:
         return failure_of(error, request, tracker, timeouts, self._host, proxied=self._proxy is not None)
 
 
-def _check_it_was_asked(size: int, tracker: aiohttp.UploadTracker) -> None:
-    """Refuse an answer that came before the request had left: it is what an earlier one left behind."""
-    if tracker.bytes_written < size:
+def _check_it_was_asked(size: int, tracker: aiohttp.UploadTracker, *, loop_turned: bool) -> None:
+    """Refuse an answer that came before the request had left: it is what an earlier one left behind on the connection.
+
+    So is one for which the event loop need not have turned: nothing can have been received since the request.
+    """
+    if tracker.bytes_written < size or not loop_turned:
         raise aiohttp.ClientConnectionError
 
 

@@ -257,6 +257,28 @@ class TestWhatIsKnown:
             assert qlara.limiter._windows.free(clock.monotonic()) == (50, 1000)  # nor does it cost a token
         assert len(gateway.seen) == 1
 
+    @pytest.mark.parametrize("ask", ["send", "status"])
+    async def test_g1_an_answer_that_was_there_before_the_request_is_not_its_answer(
+        self, ask: str, gateway: WireGateway
+    ) -> None:
+        more = asyncio.Event()
+        stray = answer(200, ACCEPT if ask == "send" else b'[{"customerMessageId":"x","deliveryStatus":"SENT"}]')
+
+        async def accept_and_more(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+            await accept(reader, writer)
+            await more.wait()
+            return await stray(reader, writer)
+
+        gateway.script = [accept_and_more]
+        gateway.default = drop
+        async with QlaraClient("k", base_url=gateway.url, retry=ONCE) as qlara:
+            await qlara.send(sms())
+            more.set()
+            for _ in range(50):
+                await asyncio.sleep(0)
+            asked = qlara.send(sms()) if ask == "send" else qlara.messages.statuses(["x"], channel="SMS")
+            assert isinstance(await failure_of(asked), ConnectionFailed | DeliveryUnknownError)
+
     async def test_g12_a_send_that_waits_while_the_client_is_closed_costs_no_token(self, gateway: WireGateway) -> None:
         still = VirtualClock(jump=False)
         shared = Limiter(RateLimit.TRIAL, clock=still)
