@@ -23,6 +23,7 @@ from qlara_async import (
     WhatsApp,
 )
 from qlara_async.errors import AuthenticationError, ChainStoreError, ClientStateError, ConfigurationError
+from qlara_async.models.whatsapp import WhatsAppTemplateInfo
 from qlara_async.sandbox import Fault, Life, Sandbox
 
 from .tracking_world import World, until
@@ -188,6 +189,18 @@ async def test_a_refusal_is_followed_at_once() -> None:
         result = await end_of(running, world)
     assert states(result) == ["refused", "refused", "delivered"]
     assert [leg.error for leg in result.legs] == ["MessageRejectedError", "UnprocessableError", None]
+
+
+async def test_a_leg_that_a_check_of_the_client_refuses_is_followed_at_once() -> None:
+    async with World() as world, Chained(world).chains as chains:
+        world.qlara._templates.see(WhatsAppTemplateInfo(id=7, status="REJECTED"))
+        legs: list[WhatsApp | Sms] = [
+            WhatsApp(destination=FIRST, phone_number_id=1, template=7),
+            Sms(destination=SECOND, sender="ACME", body="Ciao"),
+        ]
+        result = await end_of(asyncio.create_task(chains.send(FallbackChain(legs, within=120))), world)
+    assert (states(result), sent(world)) == (["refused", "delivered"], [SECOND])
+    assert result.legs[0].error == "TemplateNotApprovedError"
 
 
 async def test_g1_an_ambiguous_leg_is_not_followed_before_its_deadline() -> None:

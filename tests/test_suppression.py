@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qlara_async import Conversations, OutcomeState, QlaraClient, Rcs, Sms, SuppressionList, WhatsApp
+from qlara_async import Conversations, LegacySms, OutcomeState, QlaraClient, Rcs, Sms, SuppressionList, WhatsApp
 from qlara_async.consent.words import START_WORDS, STOP_WORDS, Words
 from qlara_async.errors import InvalidMessageError, StoreError, SuppressedError
 from qlara_async.models.channel import Channel
@@ -144,6 +144,16 @@ async def test_bulk_skips_who_is_suppressed(
     assert outcomes == [("accepted", None), ("skipped", "suppressed"), ("accepted", None)]
     assert job.summary.states[OutcomeState.SKIPPED] == 1
     assert len(gateway.seen) == 2
+
+
+async def test_texts_to_many_are_not_sent_if_one_of_them_is_suppressed(
+    gateway: WireGateway, clock: VirtualClock, suppression: SuppressionList
+) -> None:
+    await suppression.add(OTHER)
+    async with client(gateway, clock, suppression) as qlara:
+        with pytest.raises(SuppressedError):
+            await qlara.sms_legacy.send([LegacySms(destinations=[NUMBER, OTHER], sender="ACME", body="Ciao")])
+    assert gateway.seen == []
 
 
 async def test_an_entry_may_hold_for_one_channel(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from qlara_async import QlaraClient, Rcs, Sms
+from qlara_async import LegacySms, QlaraClient, Rcs, Sms
 from qlara_async.errors import ConfigurationError, DestinationNotAllowedError, JournalMismatchError, NotSentError
 from qlara_async.sandbox import Sandbox
 
@@ -73,6 +73,20 @@ async def test_what_a_raw_request_would_do_is_not_known_and_not_done(options: An
     assert sum(sandbox.accepted.values()) == 0
     async with client(sandbox) as qlara:
         assert (await qlara.request("POST", "/message-server/sms/send", json=stranger)).status == 200
+
+
+async def test_texts_to_many_are_dry_runs_and_go_to_named_numbers_only(sandbox: Sandbox) -> None:
+    to_both = LegacySms(destinations=[MINE, "+393401234568"], sender="ACME", body="Ciao")
+    async with client(sandbox, simulation=True) as qlara:
+        receipt = await qlara.sms_legacy.send([to_both])
+        assert [one.simulation for one in receipt.accepted.values()] == [True] * 2
+    assert not sandbox.messages
+    async with client(sandbox, only_destinations=[MINE]) as qlara:
+        with pytest.raises(DestinationNotAllowedError):
+            await qlara.sms_legacy.send([to_both])
+        assert not sandbox.messages  # nor to the one that is named: it is all or nothing
+        await qlara.sms_legacy.send([LegacySms(destinations=[MINE], sender="ACME", body="Ciao")])
+    assert [message.destination for message in sandbox.messages] == [MINE]
 
 
 async def test_test_mode_is_loud_once(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
