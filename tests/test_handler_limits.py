@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import math
 import pickle
@@ -18,6 +19,8 @@ from qlara_async.models.events import Delivery, Event
 from qlara_async.testing import VirtualClock
 from qlara_async.webhooks import Context, MemoryInbox, Router, SqliteInbox, UrlToken, WebhookReceiver
 from qlara_async.webhooks.dispatch import HOOK_SECONDS
+from qlara_async.webhooks.exchange import Head
+from qlara_async.webhooks.middleware import CallNext
 
 pytestmark = pytest.mark.anyio
 
@@ -402,3 +405,45 @@ async def test_g11_an_error_hook_that_fails_late_is_not_quoted(
     gc.collect()
     assert "an error hook failed: TimeoutError" in caplog.text
     assert "+39" not in caplog.text
+
+
+async def test_a_middleware_that_goes_on_after_a_handlers_time_is_over_is_not_cancelled(
+    receiver: WebhookReceiver, clock: VirtualClock
+) -> None:
+    left: list[int] = []
+
+    @receiver.outer_middleware
+    async def go_on(event: Event, ctx: Context, call_next: CallNext) -> None:
+        with contextlib.suppress(HandlerTimeout):
+            await call_next(event, ctx)
+        task = asyncio.current_task()
+        assert task is not None
+        left.append(task.cancelling())
+
+    begun = asyncio.Event()
+
+    @receiver.on_delivery(timeout=5.0)
+    async def slow(event: Delivery) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    await post(receiver)
+    await begun.wait()
+    await clock.advance(5.0)
+    await receiver.idle()
+    assert left == [0]
+
+
+async def test_g6_a_body_that_ends_while_handlers_are_cancelled_is_not_acknowledged(
+    clock: VirtualClock, no_task_left: None
+) -> None:
+    receiver, stubborn = make(drain_timeout=0, clock=clock), Stubborn()
+    receiver.on_delivery(name="stubborn")(stubborn)
+    await post(receiver)
+    await until(lambda: stubborn.begun)
+    closing = asyncio.create_task(receiver.aclose())
+    await until(lambda: stubborn.cancelled)
+    head = Head("POST", f"/{TOKEN}", {})
+    assert (await receiver._intake.accept(head, b'{"eventType":"DELIVERY","messageId":"late"}')).status == 503
+    stubborn.go.set()
+    await closing

@@ -275,6 +275,7 @@ async def test_a_full_inbox_asks_to_come_again(no_task_left: None) -> None:
         assert (await service.post(f"/qlara/{TOKEN}", delivery("a")))[0] == 200
         async with session.post(url, json={"eventType": "DELIVERY", "messageId": "b"}) as answer:
             assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+            assert answer.headers["Connection"] == "close"
         release.set()
         await receiver.idle()
         assert (await service.post(f"/qlara/{TOKEN}", delivery("b")))[0] == 200

@@ -364,7 +364,7 @@ async def test_g9_all_dead_letters_of_a_handler_are_replayed(inboxes: Inboxes) -
     with pytest.raises(ConfigurationError):
         await inbox.replay()
     assert await inbox.replay(handler="a") == 300
-    assert {work.handler for work in await finish_all(inbox)} == {"a"}
+    assert {(work.handler, work.attempt, work.redelivered) for work in await finish_all(inbox)} == {("a", 1, True)}
     assert inbox.stats().dead == 300
 
 

@@ -171,17 +171,24 @@ async def test_what_cannot_be_written_while_less_can_is_tried_with_the_clock_and
     await put(inbox, delivery())
     work = await inbox.take()
     taker = asyncio.create_task(inbox.take())
-    await inbox._writer.call(
-        lambda store: store.db.execute(
-            "CREATE TEMP TRIGGER full BEFORE DELETE ON main.runs BEGIN SELECT RAISE(ABORT, 'no room'); END"
-        )
+    tries = 0
+
+    def tried() -> None:
+        nonlocal tries
+        tries += 1
+
+    await inbox._writer.call(lambda store: store.db.create_function("tried", 0, tried))
+    await execute(
+        inbox,
+        "CREATE TEMP TRIGGER full BEFORE DELETE ON main.runs BEGIN SELECT tried(); SELECT RAISE(ABORT, 'no room'); END",
     )
     await inbox.finish(work, None)
     for _ in range(20):
         await committed(inbox)
+    assert tries <= 21
     assert caplog.text.count("the inbox cannot be written") == 1
     assert inbox.trouble == "inbox unavailable"
-    await inbox._writer.call(lambda store: store.db.execute("DROP TRIGGER full"))
+    await execute(inbox, "DROP TRIGGER full")
     await inboxes.clock.advance(1)
     await committed(inbox)
     assert (inbox.pending, inbox.trouble) == (0, None)

@@ -109,7 +109,8 @@ class WebhookReceiver(Router):
         drain_timeout: seconds that a shutdown waits for handlers before it cancels them. They have one more to clean
             up; who goes on all the same is left behind.
         concurrency: handlers running at once.
-        handler_timeout: seconds a handler may take that was not registered with a ``timeout`` of its own.
+        handler_timeout: seconds a handler may take that was not registered with a ``timeout`` of its own. Any, unless
+            given: then one that hangs keeps one of the ``concurrency`` runs, and its lane, for ever.
         known_ids_only: a ``DeliveryTracker`` or a function of channel and id: receipts for ids it does not know are
             answered 200 and wait apart from the events until it does; after two minutes they are dropped. So who has
             the token cannot flood the inbox with made-up receipts, and a receipt that overtakes the answer to its send
