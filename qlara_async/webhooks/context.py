@@ -30,7 +30,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         handler: the handler's durable name.
         attempt: which run of this handler on this event it is, from 1.
         redelivered: this handler may have begun with this event before: it failed, it was cancelled, or its process
-            ended; ``False`` is certain. What the gateway sends again never comes here: it is dropped as a duplicate.
+            ended. ``False`` is certain with an inbox on disk; one in memory knows nothing of an earlier process. What
+            the gateway sends again never comes here: it is dropped as a duplicate.
         application: see ``app``.
         qlara: see ``client``.
         reply_as: as whom ``reply`` answers, unless told.
