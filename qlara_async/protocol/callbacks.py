@@ -23,6 +23,7 @@ import msgspec
 
 from ..models.channel import Channel, DeliveryStatus, parse_channel
 from ..models.events import Delivery, Event, Inbound, Media, Read, UnknownEvent
+from ..models.trust import Trust
 from .nesting import nests_too_deeply
 
 __all__ = ["MAX_EVENTS", "BodyKind", "body_kind", "decode_again", "decode_callbacks", "inbound_of"]
@@ -57,6 +58,13 @@ _Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1, lt=_MAX)]
 _Amount: TypeAlias = Annotated[float, msgspec.Meta(gt=-_MAX, lt=_MAX)]
 
 
+class _Arrival(msgspec.Struct, frozen=True, gc=False):
+    """How a request came: the same for all its events."""
+
+    received_at: datetime
+    trust: Trust = Trust.UNVERIFIED
+
+
 class _Content(msgspec.Struct, kw_only=True, gc=False, rename="camel"):
     """``content`` of the nested media shape (UC-026)."""
 
@@ -67,7 +75,7 @@ class _Content(msgspec.Struct, kw_only=True, gc=False, rename="camel"):
     media_key: str | None = None
 
 
-class _Callback(msgspec.Struct, kw_only=True, rename="camel"):
+class _Callback(msgspec.Struct, kw_only=True, gc=False, rename="camel"):
     """The fields of all shapes, typed as documented; all may be absent."""
 
     event_type: str | None = None
@@ -119,7 +127,9 @@ def body_kind(content_type: str | None) -> BodyKind | None:
     return None
 
 
-def decode_callbacks(body: bytes, content_type: str | None, *, received_at: datetime) -> list[Event]:
+def decode_callbacks(
+    body: bytes, content_type: str | None, *, received_at: datetime, trust: Trust = Trust.UNVERIFIED
+) -> list[Event]:
     """Decode the body of one callback request into its events.
 
     Never raises: what cannot be decoded is one ``UnknownEvent`` with ``raw`` and ``reason``. Anything but a form is
@@ -129,15 +139,17 @@ def decode_callbacks(body: bytes, content_type: str | None, *, received_at: date
         body: the request's body.
         content_type: its ``Content-Type``.
         received_at: the time of receipt, aware.
+        trust: what vouches for the request.
     """
+    arrival = _Arrival(received_at, trust)
     if body_kind(content_type) == "form":
-        return [_decode_form(body, received_at)]
+        return [_decode_form(body, arrival)]
     if nests_too_deeply(body):
-        return _decode_loosely(body, received_at)
+        return _decode_loosely(body, arrival)
     try:
-        return [_event(_TYPED.decode(body), body, received_at)]
+        return [_event(_TYPED.decode(body), body, arrival)]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _decode_loosely(body, received_at)
+        return _decode_loosely(body, arrival)
 
 
 def decode_again(event: UnknownEvent) -> list[Event]:
@@ -145,33 +157,33 @@ def decode_again(event: UnknownEvent) -> list[Event]:
 
     Whether they came as JSON or as a form is not kept: what looks like neither object nor array is read as a form, too.
     """
-    events = decode_callbacks(event.raw, None, received_at=event.received_at)
+    events = decode_callbacks(event.raw, None, received_at=event.received_at, trust=event.trust)
     if event.raw.lstrip()[:1] not in {b"{", b"["}:
-        form = _decode_form(event.raw, event.received_at)
+        form = _decode_form(event.raw, _Arrival(event.received_at, event.trust))
         events = events if isinstance(form, UnknownEvent) else [form]
-    return [msgspec.structs.replace(one, trust=event.trust) for one in events]
+    return events
 
 
 def inbound_of(fields: Mapping[str, Any], raw: bytes, received_at: datetime) -> Inbound:
     """Read the fields of an inbound message that no callback brought, by the same names."""
-    return _inbound(_read_fields(fields), raw, received_at)
+    return _inbound(_read_fields(fields), raw, _Arrival(received_at))
 
 
-def _decode_loosely(body: bytes, received_at: datetime) -> list[Event]:
+def _decode_loosely(body: bytes, arrival: _Arrival) -> list[Event]:
     text = body.removeprefix(_BYTE_ORDER_MARK)
     if text.lstrip(b" \t\r\n")[:1] != b"[":
-        return [_decode_object(body, received_at)]
+        return [_decode_object(body, arrival)]
     if text.count(b",") > _MAX_COMMAS:
-        return [_undecodable(body, received_at, _TOO_MANY)]
+        return [_undecodable(body, arrival, _TOO_MANY)]
     # Escapes are masked while the array is split: half an emoji in one item must not take the others along.
     masked = text.replace(b"\\\\", b"__").replace(b"\\u", b"__")
     try:
         items = _ARRAY.decode(masked)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return [_undecodable(body, received_at, _reason(error))]
+        return [_undecodable(body, arrival, _reason(error))]
     if len(items) > MAX_EVENTS:
-        return [_undecodable(body, received_at, _TOO_MANY)]
-    return [_decode_object(item, received_at) for item in _unmasked(items, masked, text)]
+        return [_undecodable(body, arrival, _TOO_MANY)]
+    return [_decode_object(item, arrival) for item in _unmasked(items, masked, text)]
 
 
 def _unmasked(items: list[msgspec.Raw], masked: bytes, text: bytes) -> Iterator[bytes]:
@@ -182,27 +194,27 @@ def _unmasked(items: list[msgspec.Raw], masked: bytes, text: bytes) -> Iterator[
         yield text[start:end]
 
 
-def _decode_object(raw: bytes, received_at: datetime) -> Event:
+def _decode_object(raw: bytes, arrival: _Arrival) -> Event:
     if nests_too_deeply(raw):
-        return _undecodable(raw, received_at, _TOO_DEEP)
+        return _undecodable(raw, arrival, _TOO_DEEP)
     try:
         fields = _UNTYPED.decode(raw.removeprefix(_BYTE_ORDER_MARK))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return _undecodable(raw, received_at, _reason(error))
+        return _undecodable(raw, arrival, _reason(error))
     if type(fields) is not dict:
-        return _undecodable(raw, received_at, "not a JSON object")
-    return _event(_read_fields(fields), raw, received_at)
+        return _undecodable(raw, arrival, "not a JSON object")
+    return _event(_read_fields(fields), raw, arrival)
 
 
-def _decode_form(raw: bytes, received_at: datetime) -> Event:
+def _decode_form(raw: bytes, arrival: _Arrival) -> Event:
     """Read ``originator, destination, date_time, text``: a dedicated number is always SMS (``guides/inbound-sms``)."""
     try:
         pairs = parse_qsl(raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FORM_FIELDS)
     except UnicodeDecodeError:
-        return _undecodable(raw, received_at, "not UTF-8")
+        return _undecodable(raw, arrival, "not UTF-8")
     except ValueError:
-        return _undecodable(raw, received_at, f"a form of more than {_MAX_FORM_FIELDS} fields")
-    return _event(_read_fields({"channel": Channel.SMS.value, **dict(pairs)}), raw, received_at)
+        return _undecodable(raw, arrival, f"a form of more than {_MAX_FORM_FIELDS} fields")
+    return _event(_read_fields({"channel": Channel.SMS.value, **dict(pairs)}), raw, arrival)
 
 
 def _reason(error: Exception) -> str:
@@ -211,8 +223,10 @@ def _reason(error: Exception) -> str:
     return "not UTF-8" if isinstance(error, UnicodeDecodeError) else "not JSON"
 
 
-def _undecodable(raw: bytes, received_at: datetime, reason: str) -> UnknownEvent:
-    return UnknownEvent(channel="", message_id=None, received_at=received_at, raw=raw, reason=reason)
+def _undecodable(raw: bytes, arrival: _Arrival, reason: str) -> UnknownEvent:
+    return UnknownEvent(
+        channel="", message_id=None, received_at=arrival.received_at, trust=arrival.trust, raw=raw, reason=reason
+    )
 
 
 def _read_fields(fields: Mapping[str, Any]) -> _Callback:
@@ -287,12 +301,12 @@ _FIELD_READERS = [
 _CONTENT_KEYS = [(field.name, field.encode_name) for field in msgspec.structs.fields(_Content)]
 
 
-def _event(callback: _Callback, raw: bytes, received_at: datetime) -> Event:
+def _event(callback: _Callback, raw: bytes, arrival: _Arrival) -> Event:
     build = _BUILDERS.get(callback.event_type or "")
     if build is None:
         event_type = _word(callback.event_type) or _guess_type(callback)
         build = _BUILDERS.get(event_type, _unknown)
-    return build(callback, raw, received_at)
+    return build(callback, raw, arrival)
 
 
 def _guess_type(callback: _Callback) -> str:
@@ -304,10 +318,10 @@ def _guess_type(callback: _Callback) -> str:
     return "INBOUND" if sender and any(part is not None for part in content) else ""
 
 
-def _delivery(callback: _Callback, raw: bytes, received_at: datetime) -> Event:
+def _delivery(callback: _Callback, raw: bytes, arrival: _Arrival) -> Event:
     status, code = _outcome(callback)
     return Delivery(
-        **_common(callback, raw, received_at),
+        **_common(callback, raw, arrival),
         status=status,
         status_code=code,
         destination=callback.destination or callback.phone_number or None,
@@ -318,19 +332,19 @@ def _delivery(callback: _Callback, raw: bytes, received_at: datetime) -> Event:
     )
 
 
-def _read(callback: _Callback, raw: bytes, received_at: datetime) -> Event:
+def _read(callback: _Callback, raw: bytes, arrival: _Arrival) -> Event:
     return Read(
-        **_common(callback, raw, received_at),
+        **_common(callback, raw, arrival),
         destination=callback.destination or callback.phone_number or None,
     )
 
 
-def _inbound(callback: _Callback, raw: bytes, received_at: datetime) -> Inbound:
+def _inbound(callback: _Callback, raw: bytes, arrival: _Arrival) -> Inbound:
     content = callback.content or _Content()
     media = _media(callback, content)
     caption = media.caption if media else None
     return Inbound(
-        **_common(callback, raw, received_at),
+        **_common(callback, raw, arrival),
         source=callback.source or callback.from_ or callback.originator or None,
         destination=callback.destination or callback.to or None,
         text=callback.text or content.text or caption or "",
@@ -339,30 +353,31 @@ def _inbound(callback: _Callback, raw: bytes, received_at: datetime) -> Inbound:
     )
 
 
-def _unknown(callback: _Callback, raw: bytes, received_at: datetime) -> Event:
+def _unknown(callback: _Callback, raw: bytes, arrival: _Arrival) -> Event:
     event_type = _word(callback.event_type)
     return UnknownEvent(
-        **_common(callback, raw, received_at),
+        **_common(callback, raw, arrival),
         event_type=event_type,
         reason="unknown event type" if event_type else "no event type",
     )
 
 
-_BUILDERS: dict[str, Callable[[_Callback, bytes, datetime], Event]] = {
+_BUILDERS: dict[str, Callable[[_Callback, bytes, _Arrival], Event]] = {
     "DELIVERY": _delivery,
     "READ": _read,
     "INBOUND": _inbound,
 }
 
 
-def _common(callback: _Callback, raw: bytes, received_at: datetime) -> dict[str, Any]:
+def _common(callback: _Callback, raw: bytes, arrival: _Arrival) -> dict[str, Any]:
     channel = callback.channel
     return {
         "channel": _CHANNELS.get(channel) or parse_channel(channel or ""),
         "message_id": callback.message_id or None,
         "customer_message_id": callback.customer_message_id or None,
         "occurred_at": _occurred_at(callback),
-        "received_at": received_at,
+        "received_at": arrival.received_at,
+        "trust": arrival.trust,
         "raw": raw,
     }
 

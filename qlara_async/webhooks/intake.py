@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
 
-import msgspec
-
 from ..clock import Clock
 from ..loggers import webhooks_logger
 from ..models.events import Event
@@ -30,6 +28,9 @@ from .inbox import Inbox, Row, Verdict
 from .known_ids import KnownIds, WaitingRoom
 
 __all__ = ["Intake", "Phase"]
+
+# Python 3.11 is slow to find an enum's member.
+_ACCEPTED, _DUPLICATE, _FULL = Verdict.ACCEPTED, Verdict.DUPLICATE, Verdict.FULL
 
 
 class Phase(IntEnum):
@@ -107,9 +108,7 @@ class Intake:
             return UNAVAILABLE
         content_type = head.headers.get("content-type")
         received_at = datetime.fromtimestamp(self._clock.time(), UTC)
-        events = decode_callbacks(body, content_type, received_at=received_at)
-        trust = self._doorkeeper.trust
-        events = [msgspec.structs.replace(event, trust=trust) for event in events]
+        events = decode_callbacks(body, content_type, received_at=received_at, trust=self._doorkeeper.trust)
         unknown: list[Event] = []
         if self.waiting_room is not None:
             try:
@@ -128,19 +127,19 @@ class Intake:
 
     async def put(self, events: Sequence[Event]) -> bool:
         """Identify and store events; ``False`` if the inbox is full or fails: then none is stored."""
-        events = [with_expiry(event, self._expire_minutes) for event in events]
         try:
-            verdicts = await self._inbox.put([Row(identity(event), event) for event in events])
+            rows = [Row(identity(event), with_expiry(event, self._expire_minutes)) for event in events]
+            verdicts = await self._inbox.put(rows)
         except Exception as error:
             # A traceback would show the events' contents.
             webhooks_logger.error("the inbox failed: %s", type(error).__name__)
             return False
-        if Verdict.FULL in verdicts:
+        if _FULL in verdicts:
             return False
         for verdict in verdicts:
-            if verdict is Verdict.ACCEPTED:
+            if verdict is _ACCEPTED:
                 self.accepted += 1
-            elif verdict is Verdict.DUPLICATE:
+            elif verdict is _DUPLICATE:
                 self.duplicates += 1
             else:
                 self.conflicts += 1
