@@ -19,7 +19,9 @@ __all__ = ["Delivery", "Event", "Inbound", "Media", "Read", "SourceKind", "Unkno
 SourceKind = Literal["callback", "poll"]
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+# gc=False, here and for what carries events: an event cannot be part of a cycle, and a receiver makes so many that
+# looking for cycles among them would be some percent of what a callback costs.
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What every event has.
 
     Attributes:
@@ -92,7 +94,7 @@ class Read(Event, frozen=True, kw_only=True):
     destination: str | None = None
 
 
-class Media(msgspec.Struct, frozen=True, kw_only=True):
+class Media(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Media of an inbound message.
 
     Attributes:

@@ -27,7 +27,7 @@ _PUNCTUATION = str.maketrans("", "", " +-().")
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Identity(msgspec.Struct, frozen=True):
+class Identity(msgspec.Struct, frozen=True, gc=False):
     """Who an event is.
 
     Attributes:

@@ -179,7 +179,7 @@ class Dispatcher:
             return error
         finally:
             if not self._stopping:
-                _forget_cancellations()
+                _forget_cancellations(worker)
         return None
 
     def _call(self, registration: Registration, work: Work, worker: asyncio.Task[Any] | None) -> Awaitable[object]:
@@ -300,8 +300,7 @@ def _where(error: BaseException) -> str:
     return f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
 
 
-def _forget_cancellations() -> None:
+def _forget_cancellations(task: asyncio.Task[Any] | None) -> None:
     """Undo what a handler did that cancelled its own task: the worker lives on."""
-    task = asyncio.current_task()
     while task is not None and task.cancelling():
         task.uncancel()

@@ -51,9 +51,9 @@ class Head(msgspec.Struct, frozen=True):
 
         Repeated ones are joined by commas (RFC 9110 §5.3), so that none hides behind another.
         """
-        if isinstance(self.headers, MultiMapping):
-            return ", ".join(self.headers.getall(name, [])) if name in self.headers else None
-        return self.headers.get(name)
+        if name not in self.headers:
+            return None
+        return ", ".join(self.headers.getall(name)) if isinstance(self.headers, MultiMapping) else self.headers[name]
 
     def __repr__(self) -> str:
         return f"Head(method={self.method!r})"

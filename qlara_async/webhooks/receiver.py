@@ -250,7 +250,8 @@ class WebhookReceiver(Router):
             head = Head(method, path, CIMultiDict(headers), peer)
             answer = self._intake.admit(head)
             if answer is None:
-                await self.start()
+                if self._intake.phase is Phase.NEW:
+                    await self.start()
                 answer = await self._intake.accept(head, body)
             status = answer.status
             return answer

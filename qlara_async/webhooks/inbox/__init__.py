@@ -29,7 +29,7 @@ Limits: TypeAlias = Callable[[], Mapping[str, int]]
 """Tells of how many runs each handler may have at once in this process, of those that have a limit."""
 
 
-class Row(msgspec.Struct, frozen=True):
+class Row(msgspec.Struct, frozen=True, gc=False):
     """An event and its identity, as put into an inbox."""
 
     identity: Identity
@@ -58,7 +58,7 @@ def fits(new: int, pending: int, max_pending: int) -> bool:
     return new <= room or (new > max_pending and room > 0)
 
 
-class Work(msgspec.Struct, frozen=True):
+class Work(msgspec.Struct, frozen=True, gc=False):
     """One event for one handler.
 
     Attributes:

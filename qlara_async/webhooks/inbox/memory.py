@@ -17,6 +17,7 @@ from .seen import Seen
 
 __all__ = ["MemoryInbox"]
 
+_DUPLICATE, _CONFLICT = Verdict.DUPLICATE, Verdict.CONFLICT  # Python 3.11 is slow to find an enum's member
 _SHORT_TTL = 3600.0  # three retries 15 minutes apart (guides/inbound-sms), with room
 
 
@@ -103,7 +104,7 @@ class MemoryInbox:
         if news:
             self._seen.remember(news)
         for row, verdict in zip(rows, verdicts, strict=True):
-            if verdict is not Verdict.DUPLICATE:
+            if verdict is not _DUPLICATE:
                 self._store(row.event, verdict, now)
         return verdicts
 
@@ -156,7 +157,7 @@ class MemoryInbox:
         return not new or fits(new, len(self._unfinished), self._max_pending)
 
     def _store(self, event: Event, verdict: Verdict, now: float) -> None:
-        if verdict is Verdict.CONFLICT:
+        if verdict is _CONFLICT:
             event = msgspec.structs.replace(event, conflict=True)
         if self._match is None:
             raise ConfigurationError("an inbox is started before events are put into it")

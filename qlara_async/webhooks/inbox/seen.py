@@ -12,6 +12,7 @@ from . import Row, Verdict
 
 __all__ = ["News", "Seen"]
 
+_ACCEPTED = Verdict.ACCEPTED  # Python 3.11 is slow to find an enum's member
 _Entry: TypeAlias = tuple[float, tuple[bytes, ...]]  # when it expires, and the digests, the first one first
 News: TypeAlias = dict[bytes, tuple[TtlClass, _Entry]]
 """What there is to remember of a batch, by key."""
@@ -68,7 +69,7 @@ class Seen:
         known = news[key][1] if key in news else seen.get(key)
         if known is None:
             news[key] = (ttl, (now + self._ttl[ttl], (digest,)))
-            return Verdict.ACCEPTED
+            return _ACCEPTED
         expires, digests = known
         if digest == b"" or digest in digests:
             return Verdict.DUPLICATE
