@@ -127,6 +127,7 @@ class Transport:
         self._timeouts = Timeouts()
         self._swept_timeout, self._plain_timeout = _client_timeouts(self._timeouts, proxy is not None)
         self._deadlines = ReadDeadlines()
+        self._turns = _LoopTurns()
 
     @property
     def closed(self) -> bool:
@@ -140,9 +141,11 @@ class Transport:
             ClientClosedError: after `aclose`.
             WrongEventLoopError: the session belongs to another event loop.
         """
+        return self._session_on(asyncio.get_running_loop())
+
+    def _session_on(self, loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
         if self._closed:
             raise ClientClosedError("this client was closed; make a new one")
-        loop = asyncio.get_running_loop()
         if self._session is None:
             self._loop = loop
             self._session = self._given_session or self._new_session()
@@ -201,11 +204,12 @@ class Transport:
             ClientClosedError, WrongEventLoopError: see `open`.
             TransferError: the upload cannot be read, or the sink does not take the answer.
         """
-        session = self.open()
-        size = None if upload is None else await upload.size()
         task = asyncio.current_task()
         if task is None:
             raise ClientStateError("a client works inside an asyncio task")
+        loop = task.get_loop()  # to ask for the running one costs a system call on Python 3.11
+        session = self._session_on(loop)
+        size = None if upload is None else await upload.size()
         cancellations = task.cancelling()
         tracker = aiohttp.UploadTracker()
         if request.body or upload is not None:
@@ -213,7 +217,7 @@ class Transport:
         try:
             if upload is not None:
                 return await self._upload(session, request, timeouts, tracker, upload, size)
-            return await self._answer(session, request, timeouts, tracker, sink)
+            return await self._answer(session, request, timeouts, tracker, sink, loop)
         except asyncio.CancelledError as error:
             if not self._deadlines.caused_cancellation(task):
                 if task.cancelling() > cancellations:
@@ -239,10 +243,10 @@ class Transport:
         timeouts: Timeouts,
         tracker: aiohttp.UploadTracker,
         sink: Sink | None,
+        loop: asyncio.AbstractEventLoop,
     ) -> Response:
         body = request.body
-        turned: list[None] = []
-        asyncio.get_running_loop().call_soon(turned.append, None)
+        turn = self._turns.begin(loop)
         answer = await session.request(
             request.method,
             self._url(request),
@@ -257,15 +261,14 @@ class Transport:
             middlewares=None if request.repeatable or request.method not in REPEATABLE else ONCE,
         )
         try:
-            _check_it_was_asked(len(body or b""), tracker, loop_turned=bool(turned))
+            _check_it_was_asked(len(body or b""), tracker, loop_turned=self._turns.count > turn)
             if body:
                 return Response(answer.status, answer.headers, await answer.read())
             if sink is not None and 200 <= answer.status < 300:
                 await sink.take(answer.headers, answer.content.iter_chunked(_CHUNK))
                 return Response(answer.status, answer.headers, b"")
-            async with asyncio.timeout(
-                timeouts.read
-            ):  # the session's own time-out is for silence: a trickle has no end
+            # The session's own time-out is for silence: a trickle has no end.
+            async with asyncio.timeout(timeouts.read):
                 return Response(answer.status, answer.headers, await answer.read())
         except BaseException:
             answer.close()
@@ -387,6 +390,27 @@ class Transport:
             text = "the client was closed during the request"
             return ConnectionFailed(text, sent=sent, message_id=request.message_id)
         return failure_of(error, request, tracker, timeouts, self._host, proxied=self._proxy is not None)
+
+
+class _LoopTurns:
+    """Counts turns of the event loop, while requests begin: one callback a turn serves all that begin in it."""
+
+    __slots__ = ("_due", "count")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._due = False
+
+    def begin(self, loop: asyncio.AbstractEventLoop) -> int:
+        """Return the count, which grows before the loop receives anything more."""
+        if not self._due:
+            self._due = True
+            loop.call_soon(self._turned)
+        return self.count
+
+    def _turned(self) -> None:
+        self.count += 1
+        self._due = False
 
 
 def _check_it_was_asked(size: int, tracker: aiohttp.UploadTracker, *, loop_turned: bool) -> None:

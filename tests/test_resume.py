@@ -54,6 +54,28 @@ async def run(
         return [outcome async for outcome in job]
 
 
+async def test_no_more_are_sent_at_a_time_than_concurrency_says(
+    qlara: QlaraClient, gateway: WireGateway, journal: Path
+) -> None:
+    active: list[int] = [0]
+    three = asyncio.Event()
+
+    async def watched(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        active.append(active[-1] + 1)
+        if active[-1] == 3:
+            three.set()
+        await three.wait()
+        for _ in range(20):  # who would send a fourth has the time to
+            await asyncio.sleep(0)
+        active.append(active[-1] - 1)
+        return await accept(reader, writer)
+
+    gateway.default = watched
+    async with qlara.bulk(rows(30), journal=journal, concurrency=3) as job:
+        assert [outcome.state async for outcome in job] == ["accepted"] * 30
+    assert max(active) == 3
+
+
 async def test_g5_what_is_final_comes_back_and_costs_no_request(
     qlara: QlaraClient, gateway: WireGateway, journal: Path
 ) -> None:

@@ -111,8 +111,9 @@ class BulkJob:
             raise ClientStateError("a bulk job runs once: call client.bulk(…) again")
         self._began = self._clock.monotonic()
         if self._journalled is not None:
-            await self._journalled.open()
-        self._working = self._concurrency // self._parcel
+            await self._journalled.open(self._concurrency)
+        # With a journal as many again: they wait until the disk has how theirs ended, while others send.
+        self._working = self._concurrency // self._parcel if self._journalled is None else 2 * self._concurrency
         self._workers = [asyncio.create_task(self._work()) for _ in range(self._working)]
         return self
 

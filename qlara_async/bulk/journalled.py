@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import msgspec
@@ -55,14 +56,20 @@ class JournalledDelivery:
         self._options = options
         self._clock = clock
         self._on_unknown = on_unknown
+        self._sending = asyncio.Semaphore()
         self._entries: dict[int, Entry] = {}
         self._opened = 0.0
 
-    async def open(self) -> None:
+    async def open(self, concurrency: int) -> None:
         """Open the journal, count the grants of an earlier run against the limit, and learn controls for look-ups.
 
         The journal does not know with which key it was that they were made: they count for all of them.
+
+        Args:
+            concurrency: rows that are sent at a time, at most; those that are being written once they have ended do not
+                count.
         """
+        self._sending = asyncio.Semaphore(concurrency)
         await self._journal.open()
         try:
             self._opened = self._clock.monotonic()
@@ -175,19 +182,13 @@ class JournalledDelivery:
                 admitted = await admit(self._options.gates, message, simulation=self._options.simulation)
             except QlaraError as error:
                 return await self._not_admitted(row, message, error, doubtful)
-        try:
-            await self._journal.begin(row.index, _id_of(message), message.channel, self._journal.digest(message))
-        except InvalidMessageError as error:
-            return await self._record_invalid(row, error)
         pursuit = Pursuit()
         try:
-            receipt = await self._sender.pursue(self._options, admitted, pursuit)
-        except ClientStateError:
-            raise
-        except QlaraError as error:
-            outcome = Outcome.of(row, state_of(error), error=error)
-        else:
-            outcome = Outcome.of(row, OutcomeState.ACCEPTED, receipt=receipt)
+            async with self._sending:
+                await self._journal.begin(row.index, _id_of(message), message.channel, self._journal.digest(message))
+                outcome = await self._pursued(row, admitted, pursuit)
+        except InvalidMessageError as error:
+            return await self._record_invalid(row, error)
         await self._journal.finish(
             row.index,
             outcome.state,
@@ -197,6 +198,15 @@ class JournalledDelivery:
             granted_at=self._wall_time(pursuit.last_grant) if pursuit.last_grant else None,
         )
         return outcome
+
+    async def _pursued(self, row: Row, message: Message, pursuit: Pursuit) -> Outcome:
+        try:
+            receipt = await self._sender.pursue(self._options, message, pursuit)
+        except ClientStateError:
+            raise
+        except QlaraError as error:
+            return Outcome.of(row, state_of(error), error=error)
+        return Outcome.of(row, OutcomeState.ACCEPTED, receipt=receipt)
 
     async def _not_admitted(self, row: Row, message: Message, error: QlaraError, doubtful: Entry | None) -> Outcome:
         if isinstance(error, ClientStateError):

@@ -12,6 +12,8 @@ __all__ = ["Answer", "CallbackRegistration", "CallbackTest", "ChannelResult", "M
 
 _DEADLINE = 5.0
 
+_SMS = Channel.SMS  # an enum's member costs a call to look up, and this one is for each message
+
 
 class ChannelResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One channel's entry in ``results`` of a send's answer.
@@ -63,7 +65,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def parts(self) -> int | None:
         """SMS parts the gateway counted, if it said."""
-        sms = self.results.get(Channel.SMS) if self.results else None
+        sms = self.results.get(_SMS)
         return None if sms is None else sms.parts
 
     def __repr__(self) -> str:
