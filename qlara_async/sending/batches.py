@@ -31,6 +31,8 @@ from .sends import Sender, new_message_id
 
 __all__ = ["BatchSender", "BatchingSender", "Ending"]
 
+_ACCEPTED = Judgement.ACCEPTED  # Python 3.11 is slow to find an enum's member, and this one is for each message
+
 Ending: TypeAlias = Receipt | QlaraError
 """How one message of a batch ended."""
 
@@ -307,7 +309,7 @@ class _Parcel:
 
 
 def _ending(message: Sms, verdict: Verdict, body: bytes, attempts: int) -> Ending | None:
-    if verdict.judgement is Judgement.ACCEPTED:
+    if verdict.judgement is _ACCEPTED:
         results: dict[str, ChannelResult] = {} if verdict.result is None else {Channel.SMS.value: verdict.result}
         return Receipt(
             message_id=message.message_id or "",
