@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from qlara_async import Channel, Limiter, Outcome, OutcomeState, QlaraClient, RateLimit
+from qlara_async import Channel, Limiter, Outcome, OutcomeState, QlaraClient, RateLimit, SuppressionList
 from qlara_async.bulk.journal import Journal, JournalWriter, RowState
 from qlara_async.bulk.rows import message_from_row
 from qlara_async.errors import (
@@ -74,6 +74,26 @@ async def test_no_more_are_sent_at_a_time_than_concurrency_says(
     async with qlara.bulk(rows(30), journal=journal, concurrency=3) as job:
         assert [outcome.state async for outcome in job] == ["accepted"] * 30
     assert max(active) == 3
+
+
+async def test_a_row_that_waits_for_its_turn_is_checked_when_that_comes(
+    gateway: WireGateway, clock: VirtualClock, journal: Path
+) -> None:
+    suppressed = SuppressionList()
+
+    async def stop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        for _ in range(50):  # the next row is drawn by now
+            await asyncio.sleep(0)
+        await suppressed.add("+390000000001")
+        return await accept(reader, writer)
+
+    gateway.script = [stop]
+    async with (
+        QlaraClient("k", base_url=gateway.url, clock=clock, suppression=suppressed) as qlara,
+        qlara.bulk(rows(2), journal=journal, concurrency=1, ordered=True) as job,
+    ):
+        assert [outcome.state async for outcome in job] == ["accepted", "skipped"]
+    assert len(gateway.seen) == 1
 
 
 async def test_g5_what_is_final_comes_back_and_costs_no_request(

@@ -176,19 +176,19 @@ class JournalledDelivery:
 
     async def _send(self, row: Row, message: Message, doubtful: Entry | None) -> Outcome:
         """Send a message; `doubtful` is its row if it may have been sent before."""
-        admitted = message
-        if self._options.gates:
-            try:
-                admitted = await admit(self._options.gates, message, simulation=self._options.simulation)
-            except QlaraError as error:
-                return await self._not_admitted(row, message, error, doubtful)
         pursuit = Pursuit()
-        try:
-            async with self._sending:
+        async with self._sending:  # the gates are asked when it is the row's turn: a STOP that came meanwhile counts
+            admitted = message
+            if self._options.gates:
+                try:
+                    admitted = await admit(self._options.gates, message, simulation=self._options.simulation)
+                except QlaraError as error:
+                    return await self._not_admitted(row, message, error, doubtful)
+            try:
                 await self._journal.begin(row.index, _id_of(message), message.channel, self._journal.digest(message))
-                outcome = await self._pursued(row, admitted, pursuit)
-        except InvalidMessageError as error:
-            return await self._record_invalid(row, error)
+            except InvalidMessageError as error:
+                return await self._record_invalid(row, error)
+            outcome = await self._pursued(row, admitted, pursuit)
         await self._journal.finish(
             row.index,
             outcome.state,
