@@ -689,3 +689,23 @@ async def test_a_batch_larger_than_the_inbox_is_taken_when_the_inbox_is_not_full
     assert await put(inbox, delivery("c"), *batch) == [FULL] * 6
     assert len(await finish_all(inbox)) == 6
     assert await put(inbox, *batch) == [DUPLICATE] * 5
+
+
+async def test_the_end_of_a_run_that_no_work_waits_for_goes_with_the_next_group(inboxes: Inboxes) -> None:
+    inbox = await inboxes.open()
+    await put(inbox, delivery("m0"))
+    statements: list[str] = []
+    await inbox._writer.call(lambda store: store.db.set_trace_callback(statements.append))
+    await inbox.finish(await inbox.take(), None)
+    statements.clear()
+    await put(inbox, delivery("m1"))
+    assert statements.count("COMMIT") == 1
+    assert [event for (event,) in inboxes.rows("SELECT event FROM runs")] == [2]
+
+
+async def test_the_end_of_a_run_is_written_soon_though_nothing_comes(inboxes: Inboxes) -> None:
+    inbox = await inboxes.open()
+    await put(inbox, delivery("m0"))
+    await inbox.finish(await inbox.take(), None)
+    await until(lambda: inbox.pending == 0)
+    assert inboxes.rows("SELECT event FROM runs") == []

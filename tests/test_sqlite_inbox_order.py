@@ -68,3 +68,17 @@ async def test_handlers_take_turns_at_being_first(inboxes: Inboxes) -> None:
     inbox = await inboxes.open("busy", "other")
     await put(inbox, *(delivery(f"m{number}") for number in range(6)))
     assert {(await inbox.take()).handler for _ in range(4)} == {"busy", "other"}
+
+
+async def test_heads_of_several_lanes_that_end_in_one_commit_each_let_the_next_one_go(inboxes: Inboxes) -> None:
+    inbox = await inboxes.open(lane=by_source)
+    await put(inbox, *(inbound(f"{lane}{number}", source=lane) for number in range(2) for lane in "abc"))
+    heads = [await inbox.take() for _ in range(3)]
+    assert await no_work(inbox)
+    held = threading.Event()
+    inbox._writer.wake(lambda store: held.wait())
+    for head in heads:
+        await inbox.finish(head, None)
+    held.set()
+    assert {(await inbox.take()).event.message_id for _ in range(3)} == {"a1", "b1", "c1"}
+    assert await no_work(inbox)

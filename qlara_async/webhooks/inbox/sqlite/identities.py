@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from .. import Verdict
-from .bulk import chunks
+from .bulk import padded
 from .entries import Incoming
 
 __all__ = ["Adopted", "Known", "judge", "look_up"]
@@ -18,6 +18,8 @@ Known: TypeAlias = dict[bytes, list[tuple[int, bytes]]]
 Adopted: TypeAlias = list[tuple[bytes, int]]
 """Digests for events that had none, and those events' numbers."""
 
+_STORED = "SELECT key, id, digest, expires FROM events WHERE key IN (VALUES {rows})"
+
 
 def look_up(db: sqlite3.Connection, keys: Iterable[bytes], now: float) -> Known:
     """Read what is stored under the keys, and delete what has expired and has no work left.
@@ -26,12 +28,8 @@ def look_up(db: sqlite3.Connection, keys: Iterable[bytes], now: float) -> Known:
     """
     found: Known = {}
     alive: set[bytes] = set()
-    for chunk in chunks(list(dict.fromkeys(keys))):
-        marks = ",".join("?" * len(chunk))
-        for key, number, digest, expires in db.execute(
-            f"SELECT key, id, digest, expires FROM events WHERE key IN ({marks})",  # noqa: S608
-            chunk,
-        ):
+    for statement, values in padded(_STORED, [(bytearray(key),) for key in dict.fromkeys(keys)]):
+        for key, number, digest, expires in db.execute(statement, values):
             found.setdefault(key, []).append((number, digest))
             if expires > now or _has_work(db, number):
                 alive.add(key)

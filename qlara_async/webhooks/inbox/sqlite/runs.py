@@ -21,14 +21,20 @@ PROCESS_DIED = "ProcessDied"
 NewRun: TypeAlias = tuple[int, int, bytes | None]
 """Event, handler, lane."""
 
-_ADD = "INSERT INTO runs (event, handler, lane, state, attempts, token, due, owner) VALUES {rows}"
-_HEAD = "SELECT 1 FROM runs WHERE handler = ? AND lane = ? AND lane IS NOT NULL AND state < 2"
+_ADD = """INSERT INTO runs (event, handler, lane, state, attempts, token, due, owner)
+SELECT * FROM (VALUES {rows}) WHERE column1 > 0"""
+_HEADS = """WITH asked (handler, lane) AS (VALUES {rows})
+SELECT r.handler, r.lane FROM asked CROSS JOIN runs AS r ON r.handler = asked.handler AND r.lane = asked.lane
+WHERE r.lane IS NOT NULL AND r.state < 2"""
 # The tables of values stand inside: of a statement that begins with WITH, sqlite3 does not count the rows.
 _FINISH = """DELETE FROM runs WHERE (event, handler) IN (WITH lease (event, handler, token) AS (VALUES {rows})
 SELECT r.event, r.handler FROM lease CROSS JOIN runs AS r
 ON r.event = lease.event AND r.handler = lease.handler AND r.token = lease.token AND r.state = 1)"""
-_PROMOTE = f"""UPDATE runs SET state = {READY}, due = 0 WHERE handler = ? AND event =
-(SELECT event FROM runs WHERE handler = ? AND lane = ? AND state = 2 ORDER BY event LIMIT 1)"""  # noqa: S608
+_PROMOTE = """UPDATE runs SET state = 0, due = 0 WHERE (event, handler) IN (
+WITH left (handler, lane) AS (VALUES {rows})
+SELECT (SELECT r.event FROM runs AS r WHERE r.handler = left.handler AND r.lane = left.lane AND r.state = 2
+ORDER BY r.event LIMIT 1), left.handler FROM left WHERE NOT EXISTS (SELECT 1 FROM runs AS r
+WHERE r.handler = left.handler AND r.lane = left.lane AND r.lane IS NOT NULL AND r.state < 2))"""
 _DUE = """SELECT r.event, r.attempts, r.token, r.lane, e.kind, e.payload, e.conflict
 FROM runs AS r JOIN events AS e ON e.id = r.event
 WHERE r.handler = ? AND r.state = 0 AND r.due <= ? ORDER BY r.due, r.event LIMIT ?"""
@@ -74,16 +80,16 @@ class Runs:
         """
         if self.backlog or owner is None:
             free = 0
-        heads: set[tuple[int, bytes]] = set()
+        heads = self._heads((handler, lane) for _, handler, lane in new if lane is not None)
         leased: set[tuple[int, int]] = set()
-        rows: list[tuple[int, int, bytes | None, int, int, int, float, int | None]] = []
-        for event, handler, lane in new:
-            if lane is not None:
-                behind = (handler, lane) in heads or self._db.execute(_HEAD, (handler, lane)).fetchone()
-                heads.add((handler, lane))
-                if behind:
+        rows: list[tuple[int, int, bytearray | None, int, int, int, float, int | None]] = []
+        for event, handler, name in new:
+            lane = None if name is None else bytearray(name)
+            if name is not None:
+                if (handler, name) in heads:
                     rows.append((event, handler, lane, WAITING, 0, leases, now, None))
                     continue
+                heads.add((handler, name))
             has_room = room.get(handler, 1) > 0
             if len(leased) < free and has_room:
                 leased.add((event, handler))
@@ -98,17 +104,10 @@ class Runs:
 
     def finish(self, works: Sequence[Leased]) -> None:
         """Delete runs that ended well; those whose lease was lost are somebody else's, and are only counted."""
-        loose = [(work.ticket, work.handler_id, work.token) for work in works if work.lane is None]
-        if loose:
-            done = bulk.run(self._db, _FINISH, loose)
-            self._ended(done, len(loose) - done)
-        for work in works:
-            if work.lane is None:
-                continue
-            done = bulk.run(self._db, _FINISH, [(work.ticket, work.handler_id, work.token)])
-            self._ended(done, 1 - done)
-            if done:
-                self._promote(work.handler_id, work.lane)
+        done = bulk.run(self._db, _FINISH, [(work.ticket, work.handler_id, work.token) for work in works])
+        self.change -= done
+        self.lost += len(works) - done
+        self._promote([(work.handler_id, work.lane) for work in works])
 
     def fail(self, end: End, now: float) -> None:
         """Put a failed run off, or give it up after its last attempt."""
@@ -128,12 +127,10 @@ class Runs:
 
     def drop(self, event: int) -> int:
         """Delete what is left of an event, and let those behind it in its lanes go on; return how many runs it had."""
-        left = self._db.execute("SELECT handler, lane, state FROM runs WHERE event = ?", (event,)).fetchall()
+        left = self._db.execute("SELECT handler, lane FROM runs WHERE event = ?", (event,)).fetchall()
         self._db.execute("DELETE FROM runs WHERE event = ?", (event,))
         self.change -= len(left)
-        for handler, lane, state in left:
-            if state != WAITING:
-                self._promote(handler, lane)
+        self._promote(left)
         return len(left)
 
     def lease(
@@ -232,23 +229,26 @@ class Runs:
         )
         self.backlog = True
         if leaves:
-            self._promote(handler, lane)
+            self._promote([(handler, lane)])
 
     def _bury(self, event: int, handler: int, lane: bytes | None, error: str, now: float) -> None:
         self._db.execute(_BURY, (lane, error, now, event, handler))
         self._db.execute("DELETE FROM runs WHERE event = ? AND handler = ?", (event, handler))
         self.change -= 1
         self.buried = True
-        self._promote(handler, lane)
+        self._promote([(handler, lane)])
 
-    def _promote(self, handler: int, lane: bytes | None) -> None:
-        """Let the next of a lane become its head, due before what is new: it has waited."""
-        if lane is not None and self._db.execute(_PROMOTE, (handler, handler, lane)).rowcount:
+    def _heads(self, lanes: Iterable[tuple[int, bytes]]) -> set[tuple[int, bytes]]:
+        """Tell which of these lanes have a run at their head."""
+        asked = [(handler, bytearray(lane)) for handler, lane in set(lanes)]
+        statements = bulk.padded(_HEADS, asked)
+        return {head for statement, values in statements for head in self._db.execute(statement, values)}
+
+    def _promote(self, lanes: Iterable[tuple[int, bytes | None]]) -> None:
+        """Let the next of each lane that has lost its head become it, due before what is new: it has waited."""
+        left = [(handler, bytearray(lane)) for handler, lane in lanes if lane is not None]
+        if bulk.run(self._db, _PROMOTE, left):
             self.backlog = True
-
-    def _ended(self, done: int, lost: int) -> None:
-        self.change -= done
-        self.lost += lost
 
     def _wait(self, attempts: int) -> float:
         """Double with each attempt, and take between half and all of that."""

@@ -28,7 +28,7 @@ __all__ = ["Store"]
 
 _R = TypeVar("_R")
 
-_ADD = "INSERT INTO events VALUES {rows}"
+_ADD = "INSERT INTO events SELECT * FROM (VALUES {rows}) WHERE column1 > 0"
 
 
 class Store:
@@ -88,6 +88,11 @@ class Store:
     def cleaning(self) -> bool:
         """Whether there may be more to delete that has expired."""
         return self._retention.going_on
+
+    @property
+    def pending(self) -> int:
+        """Runs that are not finished, of all processes, as of the last transaction."""
+        return self._pending
 
     def serve(self, names: Collection[str], limits: Mapping[str, int]) -> None:
         """Take part as an owner of leases, for these handlers, and take up what dead owners left."""
@@ -355,15 +360,15 @@ class Store:
             rows.append(
                 (
                     number,
-                    identity.key,
-                    identity.digest,
-                    identity.ttl == "short",
+                    bytearray(identity.key),
+                    bytearray(identity.digest),
+                    int(identity.ttl == "short"),
                     now + ttl[identity.ttl],
                     now,
-                    conflict,
-                    quarantined,
+                    int(conflict),
+                    int(quarantined),
                     row.kind,
-                    row.payload,
+                    bytearray(row.payload),
                 )
             )
         bulk.run(self.db, _ADD, rows)

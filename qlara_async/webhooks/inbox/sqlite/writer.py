@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
@@ -37,7 +38,10 @@ class _Call:
         self.future = future
 
 
-_Job: TypeAlias = _Put | _Call | End | None
+_Job: TypeAlias = _Put | _Call | None
+
+_PATIENCE = 0.01
+"""Seconds for which the end of a run may wait for a group to go with, when no work waits for it."""
 
 
 class Writer:
@@ -57,7 +61,11 @@ class Writer:
         self._loop = loop
         self._deliver = deliver
         self._queue: SimpleQueue[_Job] = SimpleQueue()
+        self._arriving: deque[End] = deque()
         self._ends: list[End] = []
+        self._nudged = False
+        self._ended = 0
+        self._awaited = False
         self._running = True
         self._closing = False
         self._trouble: str | None = None
@@ -84,8 +92,17 @@ class Writer:
         return future
 
     def end(self, end: End) -> None:
-        """Write the end of a run with the next group; if that fails, with the one after."""
-        self._queue.put(end)
+        """Write the end of a run with the next group; if that fails, with the one after.
+
+        Nobody waits for it, unless work waits that may be leased then: a transaction of its own would only hold up the
+        callbacks that come next.
+        """
+        self._arriving.append(end)
+        if self._awaited:
+            self.wake()
+        elif not self._nudged:
+            self._nudged = True
+            self._loop.call_later(_PATIENCE, self._nudge)
 
     def call(self, work: Callable[[Store], object]) -> asyncio.Future[Any]:
         """Do something else after the next group."""
@@ -102,6 +119,11 @@ class Writer:
         closed = self.call(self._abandon if abandon else self._close)
         self._closing = True
         return closed
+
+    def _nudge(self) -> None:
+        self._nudged = False
+        if self._arriving:
+            self.wake()
 
     def _future(self) -> asyncio.Future[Any]:
         if self._closing:
@@ -144,10 +166,10 @@ class Writer:
         for job in group:
             if isinstance(job, _Put):
                 puts.append(job)
-            elif isinstance(job, End):
-                self._ends.append(job)
             elif job is not None:
                 calls.append(job)
+        while self._arriving:
+            self._ends.append(self._arriving.popleft())
         answers: Answers = []
         work: list[Leased] = []
         if puts or self._ends or self._store.cleaning or (self._wants_work() and self.granted > self.used):
@@ -168,9 +190,11 @@ class Writer:
 
     def _commit(self, puts: list[_Put]) -> Outcome:
         outcome = self._store.commit([put.rows for put in puts], self._ends, self.granted - self.used)
+        self._ended += len(self._ends)
         self._ends = []
         self._trouble = None
         self.used += len(outcome.work)
+        self._awaited = self._store.pending > self.used - self._ended
         return outcome
 
     def _called(self, call: _Call) -> object:
