@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from enum import Enum
 from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
@@ -38,10 +40,20 @@ class _Call:
         self.future = future
 
 
-_Job: TypeAlias = _Put | _Call | None
+class _Wake(Enum):
+    """Look for work at once; or write what has ended, soon."""
+
+    NOW = 0
+    SOON = 1
+
+
+_Job: TypeAlias = _Put | _Call | _Wake
 
 _PATIENCE = 0.01
-"""Seconds for which the end of a run may wait for a group to go with, when no work waits for it."""
+"""Seconds for which the end of a run may wait for a group to go with, when no work waits for it.
+
+The thread keeps this time: a handler that keeps the loop busy, or dies of it, must not hold up what ended before it.
+"""
 
 
 class Writer:
@@ -63,7 +75,6 @@ class Writer:
         self._queue: SimpleQueue[_Job] = SimpleQueue()
         self._arriving: deque[End] = deque()
         self._ends: list[End] = []
-        self._nudged = False
         self._ended = 0
         self._awaited = False
         self._running = True
@@ -100,9 +111,8 @@ class Writer:
         self._arriving.append(end)
         if self._awaited:
             self.wake()
-        elif not self._nudged:
-            self._nudged = True
-            self._loop.call_later(_PATIENCE, self._nudge)
+        elif len(self._arriving) == 1:  # else the thread knows: it takes them all at once
+            self._queue.put(_Wake.SOON)
 
     def call(self, work: Callable[[Store], object]) -> asyncio.Future[Any]:
         """Do something else after the next group."""
@@ -112,18 +122,13 @@ class Writer:
 
     def wake(self, work: Callable[[Store], object] | None = None) -> None:
         """Do something without an answer, or only look for work."""
-        self._queue.put(None if work is None else _Call(work, None))
+        self._queue.put(_Wake.NOW if work is None else _Call(work, None))
 
     def close(self, *, abandon: bool = False) -> asyncio.Future[Any]:
         """Close the store after everything before it, and end the thread."""
         closed = self.call(self._abandon if abandon else self._close)
         self._closing = True
         return closed
-
-    def _nudge(self) -> None:
-        self._nudged = False
-        if self._arriving:
-            self.wake()
 
     def _future(self) -> asyncio.Future[Any]:
         if self._closing:
@@ -145,10 +150,16 @@ class Writer:
         try:
             if not self._has_more():
                 group.append(self._queue.get())
+                self._wait_for_company(group)
             while True:
                 group.append(self._queue.get_nowait())
         except Empty:
             return group
+
+    def _wait_for_company(self, group: list[_Job]) -> None:
+        until = time.monotonic() + _PATIENCE
+        while group[-1] is _Wake.SOON and (left := until - time.monotonic()) > 0:
+            group.append(self._queue.get(timeout=left))
 
     def _has_more(self) -> bool:
         if self._trouble is not None:
@@ -166,7 +177,7 @@ class Writer:
         for job in group:
             if isinstance(job, _Put):
                 puts.append(job)
-            elif job is not None:
+            elif isinstance(job, _Call):
                 calls.append(job)
         while self._arriving:
             self._ends.append(self._arriving.popleft())
