@@ -511,6 +511,14 @@ async def test_the_file_does_not_grow_with_what_expired(inboxes: Inboxes) -> Non
     assert sizes[-1] <= sizes[1] * 1.2
 
 
+async def test_the_write_ahead_log_is_copied_into_the_file_in_small_steps(inboxes: Inboxes) -> None:
+    inbox = await inboxes.open()
+    for first in range(0, 4000, 20):
+        await put(inbox, *(delivery(str(number)) for number in range(first, first + 20)))
+    log = inboxes.path.with_name(inboxes.path.name + "-wal")
+    assert log.stat().st_size < 350 * 4096  # 250 pages, and those of the commit that reaches them
+
+
 async def test_draining_finishes_what_runs_and_leaves_the_rest_to_a_peer_at_once(inboxes: Inboxes) -> None:
     inbox, peer = await inboxes.open(), await inboxes.open()
     await put(inbox, *(delivery(str(number)) for number in range(3)))
@@ -691,11 +699,9 @@ async def test_a_batch_larger_than_the_inbox_is_taken_when_the_inbox_is_not_full
     assert await put(inbox, *batch) == [DUPLICATE] * 5
 
 
-async def test_the_end_of_a_run_that_no_work_waits_for_goes_with_the_next_group(
-    inboxes: Inboxes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("qlara_async.webhooks.inbox.sqlite.writer._PATIENCE", DAY)
+async def test_the_end_of_a_run_that_no_work_waits_for_goes_with_the_next_group(inboxes: Inboxes) -> None:
     inbox = await inboxes.open()
+    inbox._writer.patience = DAY
     await put(inbox, delivery("m0"))
     statements: list[str] = []
     await inbox._writer.call(lambda store: store.db.set_trace_callback(statements.append))
@@ -709,11 +715,9 @@ async def test_the_end_of_a_run_that_no_work_waits_for_goes_with_the_next_group(
     assert [event for (event,) in inboxes.rows("SELECT event FROM runs")] == [2]
 
 
-async def test_the_end_of_a_run_that_work_waits_for_is_written_at_once(
-    inboxes: Inboxes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("qlara_async.webhooks.inbox.sqlite.writer._PATIENCE", DAY)
+async def test_the_end_of_a_run_that_work_waits_for_is_written_at_once(inboxes: Inboxes) -> None:
     inbox = await inboxes.open(lane=by_source)
+    inbox._writer.patience = DAY
     await put(inbox, inbound("a0", source="a"), inbound("a1", source="a"))
     head = await inbox.take()
     next_one = asyncio.create_task(inbox.take())

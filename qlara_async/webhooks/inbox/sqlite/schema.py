@@ -15,8 +15,9 @@ READY, LEASED, WAITING = 0, 1, 2
 _CHECKPOINT = 250
 """Pages of the write-ahead log after which they are copied into the file, for which a commit waits.
 
-Each event changes another page of the index of identities: larger steps save little, and the wait grows with them. With
-SQLite's 1,000 pages it was what the slowest acknowledgements waited for, the more so the larger the file.
+Each event changes another page of the index of identities. In a large file the pages of a step are all different, so
+that a larger step saves nothing and makes that commit take longer: with a million events, 250 instead of SQLite's 1,000
+halved the 99th percentile of acknowledgements. A small file is as fast with either.
 """
 
 _APPLICATION_ID = 0x516C6149  # "QlaI"

@@ -49,18 +49,7 @@ class _Wake(Enum):
 
 _Job: TypeAlias = _Put | _Call | _Wake
 
-_PERIOD = 0.002
-"""Seconds from the beginning of one group to that of the next, at least, unless work waits that may be leased.
-
-What comes after a pause is written at once. When callbacks come closely, one commit takes those of a period, and the
-disk has time for what it does besides: the slowest acknowledgements came sooner for it, the median one no later.
-"""
-
 _PATIENCE = 0.01
-"""Seconds for which the end of a run may wait for a group to go with, when no work waits for it.
-
-The thread keeps this time: a handler that keeps the loop busy, or dies of it, must not hold up what ended before it.
-"""
 
 
 class Writer:
@@ -73,6 +62,11 @@ class Writer:
         store: used by the thread only.
         loop: the one that is told.
         deliver: told, on the loop, after each group: answers, work leased, and the state of the store.
+
+    Attributes:
+        patience: seconds for which the end of a run may wait for a group to go with, when no work waits for it. The
+            thread keeps this time: a handler that keeps the loop busy, or dies of it, must not hold up what ended
+            before it.
     """
 
     def __init__(self, store: Store, loop: asyncio.AbstractEventLoop, deliver: Deliver) -> None:
@@ -83,12 +77,12 @@ class Writer:
         self._arriving: deque[End] = deque()
         self._ends: list[End] = []
         self._ended = 0
-        self._began = -_PERIOD
         self._awaited = False
         self._running = True
         self._closing = False
         self._trouble: str | None = None
         self._failed = False
+        self.patience = _PATIENCE
         self.granted = 0
         self.used = 0
         self.hungry = False
@@ -165,11 +159,9 @@ class Writer:
             return group
 
     def _wait_for_company(self, group: list[_Job]) -> None:
-        until = time.monotonic() + _PATIENCE
+        until = time.monotonic() + self.patience
         while group[-1] is _Wake.SOON and (left := until - time.monotonic()) > 0:
             group.append(self._queue.get(timeout=left))
-        if group[-1] is not _Wake.NOW:
-            time.sleep(max(0.0, self._began + _PERIOD - time.monotonic()))
 
     def _has_more(self) -> bool:
         if self._trouble is not None:
@@ -182,7 +174,6 @@ class Writer:
 
     def _turn(self, group: list[_Job]) -> None:
         self._failed = False
-        self._began = time.monotonic()
         puts: list[_Put] = []
         calls: list[_Call] = []
         for job in group:
