@@ -38,8 +38,10 @@ def start(task: str, path: Path) -> subprocess.Popen[str]:
 
 def kill(process: subprocess.Popen[str]) -> list[str]:
     """Kill it, and return what it had said and nobody had read; a line that is not complete says nothing."""
-    process.kill()
-    rest, _ = process.communicate()
+    assert process.stdout is not None
+    with process:  # not by communicate(), which leaves out what readline() has read ahead
+        process.kill()
+        rest = process.stdout.read()
     return [line for line in rest.splitlines(keepends=True) if line.endswith("\n")]
 
 
