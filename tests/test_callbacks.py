@@ -223,7 +223,7 @@ def test_an_endless_array_stays_whole() -> None:
         (b'{"a":' * 100_000, "application/json", "nested too deeply"),
         (b"[" * 100_000, "application/json", "nested too deeply"),
         (b'{"eventType":"READ","a":' + b"[" * 64 + b"]" * 64 + b"}", "application/json", "nested too deeply"),
-        ('{"eventType":"READ"}'.encode("utf-16"), "application/json", "not JSON"),
+        ('{"eventType":"READ"}'.encode("utf-16"), "application/json", "not UTF-8"),
         ('{"eventType":"READ"}'.encode("utf-16-le"), "application/json", "not JSON"),
         (b'{"eventType":"READ","price":NaN}', "application/json", "not JSON"),
         (b'{"eventType":"READ","messageId":' + b"1" * 5000 + b"}", "application/json", "not JSON"),

@@ -180,7 +180,7 @@ def _decode_loosely(body: bytes, arrival: _Arrival) -> list[Event]:
     try:
         items = _ARRAY.decode(masked)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return [_undecodable(body, arrival, _reason(error))]
+        return [_undecodable(body, arrival, _reason(error, body))]
     if len(items) > MAX_EVENTS:
         return [_undecodable(body, arrival, _TOO_MANY)]
     return [_decode_object(item, arrival) for item in _unmasked(items, masked, text)]
@@ -200,7 +200,7 @@ def _decode_object(raw: bytes, arrival: _Arrival) -> Event:
     try:
         fields = _UNTYPED.decode(raw.removeprefix(_BYTE_ORDER_MARK))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return _undecodable(raw, arrival, _reason(error))
+        return _undecodable(raw, arrival, _reason(error, raw))
     if type(fields) is not dict:
         return _undecodable(raw, arrival, "not a JSON object")
     return _event(_read_fields(fields), raw, arrival)
@@ -217,10 +217,14 @@ def _decode_form(raw: bytes, arrival: _Arrival) -> Event:
     return _event(_read_fields({"channel": Channel.SMS.value, **dict(pairs)}), raw, arrival)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, raw: bytes) -> str:
     if isinstance(error, RecursionError):
         return _TOO_DEEP
-    return "not UTF-8" if isinstance(error, UnicodeDecodeError) else "not JSON"
+    try:
+        raw.decode()  # which of the two it is msgspec tells by another exception in each version
+    except UnicodeDecodeError:
+        return "not UTF-8"
+    return "not JSON"
 
 
 def _undecodable(raw: bytes, arrival: _Arrival, reason: str) -> UnknownEvent:
