@@ -94,6 +94,7 @@ class Load:
         self.latencies: list[float] = []
         self.count = 0
         self.closed_until: float | None = None
+        self.settled = asyncio.Event()
 
     async def connect(self, port: int, connections: int) -> None:
         loop = asyncio.get_running_loop()
@@ -108,8 +109,10 @@ class Load:
         self.latencies.append(now - connection.due)
         if self.closed_until is not None and now < self.closed_until:
             connection.send(now)
-        else:
-            self.free.append(connection)
+            return
+        self.free.append(connection)
+        if len(self.free) == len(self.connections):
+            self.settled.set()
 
     async def saturate(self, seconds: float) -> float:
         """Return requests per second with every connection busy."""
@@ -134,7 +137,8 @@ class Load:
 
     async def settle(self) -> None:
         while len(self.free) < len(self.connections):
-            await asyncio.sleep(0)
+            self.settled.clear()
+            await self.settled.wait()
 
 
 async def measure(pairs: int, seconds: float, connections: int) -> bool:
