@@ -46,6 +46,16 @@ messages = st.builds(
     st.sampled_from(["ciao", "addio"]),
 )
 batches = st.lists(messages, min_size=1, max_size=5)
+mostly_news = st.lists(
+    messages
+    | st.builds(
+        lambda sender, number: Told(f"{sender}-{number}", "ciao", sender),
+        st.sampled_from(["+391", "+392", "", "", ""]),
+        st.integers(6, 100_000),
+    ),
+    min_size=1,
+    max_size=4,
+)
 undecodable = messages.map(lambda told: Told(as_json(told).decode(), undecodable=True)) | st.builds(
     Told, st.sampled_from(["{", "[1"]), undecodable=st.just(True)
 )
@@ -151,10 +161,33 @@ class InboxMachine(RuleBasedStateMachine):
     def deliver_what_cannot_be_decoded(self, told: Told, times: int) -> None:
         assert self.run(self.put(*[[told]] * times)) == [self.model.deliver([told]) for _ in range(times)]
 
+    @rule(batch=mostly_news, times=st.sampled_from([1, 1, 2]), takers=st.sampled_from([3, 60, 60]))
+    def deliver_to_those_who_wait(self, batch: list[Told], times: int, takers: int) -> None:
+        """What comes in is handed out at once: of new events this is what a receiver mostly does."""
+        verdicts, works = self.run(self.hand_out(takers, *[batch] * times))
+        assert verdicts == [self.model.deliver(batch) for _ in range(times)]
+        assert len(works) == min(takers, len(self.model.available))
+        for work in works:
+            self.begin(work)
+
+    async def hand_out(self, takers: int, *concurrent: list[Told]) -> tuple[list[list[Verdict]], list[Work]]:
+        waiting = [asyncio.create_task(self.inbox.take()) for _ in range(takers)]
+        await self.settle()
+        verdicts = await self.put(*concurrent)
+        await self.settle()
+        for _ in waiting:  # each wakes the next
+            await asyncio.sleep(0)
+        for taker in waiting:
+            taker.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        return verdicts, [taker.result() for taker in waiting if not taker.cancelled()]
+
     # --- what is handled ---
 
     def take_one(self) -> Piece:
-        work = self.run(asyncio.wait_for(self.inbox.take(), 5))
+        return self.begin(self.run(asyncio.wait_for(self.inbox.take(), 5)))
+
+    def begin(self, work: Work) -> Piece:
         piece = self.model.begin(name_of(work))
         self.works[piece.name] = work
         assert (work.attempt, work.event.conflict) == (piece.attempts, piece.conflict)

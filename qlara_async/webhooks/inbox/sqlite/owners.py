@@ -21,6 +21,9 @@ class Owners:
     two thirds of a lease, by their own monotonic clocks: no clock of the wall is trusted, and no silence that was heard
     by one who could not write himself. Its row is then removed, so that it learns of it, should it only have been
     frozen, before it leases anything else.
+
+    Attributes:
+        last: the number of this process when it was last looked up.
     """
 
     def __init__(self, db: sqlite3.Connection, path: Path, policy: Policy, runs: Runs) -> None:
@@ -34,6 +37,7 @@ class Owners:
         self._presence: Presence | None = None
         self._name = secrets.token_hex(8)
         self._joined = False
+        self.last: int | None = None
 
     def join(self) -> None:
         """Become an owner. The lock comes first: an owner without one would look dead."""
@@ -49,10 +53,12 @@ class Owners:
         """
         row = self._db.execute("SELECT id FROM owners WHERE name = ?", (self._name,)).fetchone()
         if row is not None:
-            return int(row[0])
+            self.last = int(row[0])
+            return self.last
         if self._joined:
             webhooks_logger.warning("this process was taken for dead: its leases were lost")
-        return int(self._db.execute("INSERT INTO owners (name, beats) VALUES (?, 0)", (self._name,)).lastrowid or 0)
+        self.last = self._db.execute("INSERT INTO owners (name, beats) VALUES (?, 0)", (self._name,)).lastrowid or 0
+        return self.last
 
     def beat(self, monotonic: float, now: float) -> None:
         """Renew all leases of this process, and look after the others."""

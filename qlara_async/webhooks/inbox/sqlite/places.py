@@ -28,6 +28,11 @@ class Places:
         self._limits = dict(limits)
         self._out = {handler: self._out.get(handler, set()) for handler in limits}
 
+    @property
+    def limited(self) -> bool:
+        """Whether any handler has a limit."""
+        return bool(self._limits)
+
     def left_after(self, ends: Sequence[End]) -> Room:
         """Tell how much room there is once these runs have ended."""
         if not self._limits:

@@ -20,6 +20,7 @@ from .entries import Answer, End, Incoming, Leased, Outcome, Policy, Snapshot, w
 from .identities import judge, look_up
 from .owners import Owners
 from .places import Places, Room
+from .plain import Counters, PlainGroup, prepare
 from .retention import Retention
 from .runs import NewRun, Runs
 from .schema import connect
@@ -45,6 +46,7 @@ class Store:
         db: the connection.
         runs: the work.
         leasing: whether work may be leased.
+        plain: whether the last group was written by one statement: see `plain`.
     """
 
     db: sqlite3.Connection
@@ -58,9 +60,10 @@ class Store:
         self._clock = clock
         self._random = random
         self._busy_timeout = busy_timeout
-        self.leasing = False
+        self.leasing = self.plain = False
         self._names: frozenset[str] = frozenset()
         self._handlers: dict[str, int] = {}
+        self._handler_names: dict[int, str] = {}
         self._served: list[tuple[int, str]] = []
         self._places = Places()
         self._number = self._pending = 0
@@ -77,6 +80,7 @@ class Store:
         try:
             self._file = self.path.stat()
             self._count()
+            self._knows_plain = prepare(self.db)
         except BaseException:
             self.db.close()
             raise
@@ -119,7 +123,13 @@ class Store:
         Raises:
             sqlite3.Error, InboxError: nothing of it was written.
         """
-        outcome = self._in_transaction(lambda: self._write(batches, ends, free))
+        if not self.leasing:
+            free = 0
+        self.plain = False
+        outcome = self._write_plainly(batches, ends, free)
+        self.plain = outcome is not None
+        if outcome is None:
+            outcome = self._in_transaction(lambda: self._write(batches, ends, free))
         self._places.returned(end.work for end in ends)
         self._places.took(outcome.work)
         return outcome
@@ -234,11 +244,40 @@ class Store:
         self._recount |= runs.buried
         return result
 
+    def _write_plainly(self, batches: Sequence[Sequence[Incoming]], ends: Sequence[End], free: int) -> Outcome | None:
+        """Write a group by one statement, if it is plain."""
+        rows = [row for batch in batches for row in batch]
+        owner = self._owners.last
+        if owner is None or not self._may_be_plain(rows, ends):
+            return None
+        group = PlainGroup(rows, ends, self._handlers)
+        if group.runs > min(free, self._policy.max_pending - self._pending):
+            return None
+        self._check_file()
+        counters = Counters(self._number, self._pending)
+        if not group.insert(self.db, counters, owner, self._clock.time(), self._policy):
+            return None
+        self._number += len(rows)
+        self._pending += group.runs - len(ends)
+        work = [
+            self._begun(row.event, number, self._handlers[name], row.lane)
+            for number, row in enumerate(rows, counters.next_event)
+            for name in row.handlers
+        ]
+        return Outcome([[Verdict.ACCEPTED] * len(batch) for batch in batches], work)
+
+    def _may_be_plain(self, rows: Sequence[Incoming], ends: Sequence[End]) -> bool:
+        """Tell whether nothing that is known without the file speaks against it."""
+        if not self._knows_plain or self.runs.backlog or self.cleaning or self._places.limited:
+            return False
+        if any(end.error is not None for end in ends) or any(_is_unreadable(row.event) for row in rows):
+            return False
+        named = {name for row in rows for name in row.handlers}
+        return named <= self._handlers.keys() and len({row.identity.key for row in rows}) == len(rows)
+
     def _write(self, batches: Sequence[Sequence[Incoming]], ends: Sequence[End], free: int) -> Outcome:
         now = self._clock.time()
         runs = self.runs
-        if not self.leasing:
-            free = 0
         self._end(ends, now)
         owner = self._owners.number() if free else None
         outcome = Outcome([], [])
@@ -324,20 +363,23 @@ class Store:
             self.db.executemany("UPDATE events SET digest = ? WHERE id = ?", adopted)
         if new_runs:
             leased = self.runs.add(new_runs, owner=owner, free=free, now=now, room=room)
-            names = {number: name for name, number in self._handlers.items()}
             outcome.work += [
-                Leased(
-                    _marked(*accepted[event - first]),
-                    names[handler],
-                    event,
-                    lane=lane,
-                    last=self._policy.max_attempts == 1,
-                    handler_id=handler,
-                    token=1,
-                )
+                self._begun(_marked(*accepted[event - first]), event, handler, lane)
                 for event, handler, lane in new_runs
                 if (event, handler) in leased
             ]
+
+    def _begun(self, event: Event, number: int, handler: int, lane: bytes | None) -> Leased:
+        """Return a run with its first lease."""
+        return Leased(
+            event,
+            self._handler_names[handler],
+            number,
+            lane=lane,
+            last=self._policy.max_attempts == 1,
+            handler_id=handler,
+            token=1,
+        )
 
     def _readmit(self, event: int, rows: Sequence[Incoming]) -> Answer | None:
         held = self.db.execute("SELECT 1 FROM events WHERE id = ? AND quarantined = 1", (event,)).fetchone()
@@ -354,8 +396,8 @@ class Store:
         ttl = {"full": self._policy.dedup_ttl, "short": self._policy.short_ttl}
         rows = []
         for number, (row, conflict) in enumerate(accepted, first):
-            identity, event = row.identity, row.event
-            quarantined = isinstance(event, UnknownEvent) and bool(event.reason)
+            identity = row.identity
+            quarantined = _is_unreadable(row.event)
             self._recount |= quarantined
             rows.append(
                 (
@@ -379,6 +421,7 @@ class Store:
             self.db.execute("INSERT OR IGNORE INTO handlers (name) VALUES (?)", (name,))
             ((number,),) = self.db.execute("SELECT id FROM handlers WHERE name = ?", (name,))
             self._handlers[name] = number
+            self._handler_names[number] = name
         return number
 
     def _count(self) -> None:
@@ -410,6 +453,11 @@ class Store:
         except OSError as error:
             raise InboxError(f"the inbox {self.path} is gone") from error
         raise InboxError(f"the inbox {self.path} was replaced by another file")
+
+
+def _is_unreadable(event: Event) -> bool:
+    """Tell whether it is to be quarantined."""
+    return isinstance(event, UnknownEvent) and bool(event.reason)
 
 
 def _marked(row: Incoming, conflict: bool) -> Event:

@@ -50,6 +50,7 @@ class _Wake(Enum):
 _Job: TypeAlias = _Put | _Call | _Wake
 
 _PATIENCE = 0.01
+_MANY = 24
 
 
 class Writer:
@@ -153,10 +154,20 @@ class Writer:
             if not self._has_more():
                 group.append(self._queue.get())
                 self._wait_for_company(group)
-            while True:
+            for _ in range(self._share_of_those_waiting()):
                 group.append(self._queue.get_nowait())
         except Empty:
-            return group
+            pass  # it was all there is
+        return group
+
+    def _share_of_those_waiting(self) -> int:
+        """Take half of many, so that the loop can go on with their answers while the others are written.
+
+        With all of them loop and thread would take turns, each waiting for the other. But a group that is not plain
+        needs the interpreter so often that they would be in each other's way.
+        """
+        waiting = self._queue.qsize()
+        return waiting // 2 if self._store.plain and waiting >= _MANY else waiting
 
     def _wait_for_company(self, group: list[_Job]) -> None:
         until = time.monotonic() + self.patience
