@@ -1,10 +1,11 @@
 """The durable inbox: against a bare aiohttp handler, its acknowledgement latency, and its recovery.
 
-Run ``python -m benchmarks.inbox``. One server process serves a handler that reads the body and answers 200, and the
+Run ``python -m benchmarks.inbox``. A server process serves a handler that reads the body and answers 200, and the
 receiver as a sub-application with ``SqliteInbox`` (``synchronous=FULL``, in a temporary directory, or ``--directory``)
-and a no-op handler; short rounds alternate, and the ratio is the median over the pairs. Recovery is the time from the
-start of a receiver on a file with 100,000 pending events until the last of them is handled and marked. Absolute figures
-depend on the machine and, above all, on what its disk takes for an ``fsync``.
+and a no-op handler; short rounds alternate. Some processes are half as fast again as others for all their life, so
+there are several, one after the other on one file; figures are medians over the rounds of all. Recovery is the time
+from the start of a receiver on a file with 100,000 pending events until the last of them is handled and marked.
+Absolute figures depend on the machine and, above all, on what its disk takes for an ``fsync``.
 """
 
 from __future__ import annotations
@@ -66,52 +67,77 @@ async def serve(path: Path) -> None:
     await runner.cleanup()
 
 
-async def measure(directory: Path, pairs: int, seconds: float) -> bool:
-    server = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "benchmarks.inbox",
-        "--serve",
-        str(directory / "inbox.db"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert server.stdin is not None
-    assert server.stdout is not None
-    port = int(await server.stdout.readline())
+class Rounds:
+    """What was measured with one number of connections, over all server processes."""
+
+    def __init__(self) -> None:
+        self.ratios: list[float] = []
+        self.rates: list[float] = []
+        self.saturated: list[float] = []
+        self.tails: list[float] = []
+
+
+async def measure(directory: Path, servers: int, pairs: int, seconds: float) -> bool:
+    numbers = (64, 256)
+    measured = {connections: Rounds() for connections in numbers}
     bare, ours = requests("/bare", 0), requests(f"/qlara/{TOKEN}", 0)
-    passed = True
-    print(f"{'':52} {'measured':>10}  budget")
-    for connections in (64, 256):
-        load = Load()
-        await load.connect(port, connections)
-        ratios: list[float] = []
-        rates: list[float] = []
-        latencies: list[float] = []
-        for number in range(pairs + 1):
-            reached: dict[Iterator[bytes], float] = {}
-            for source in (bare, ours) if number % 2 else (ours, bare):
-                load.source, load.latencies = source, []
-                reached[source] = await load.saturate(seconds)
-                if source is ours and number:  # the first pair warms up
-                    latencies.append(p99_ms(sorted(load.latencies)))
-                await asyncio.sleep(_REST)
-            if number:
-                ratios.append(reached[ours] / reached[bare])
-                rates.append(reached[ours])
-        show(f"events/s, {connections} connections", statistics.median(rates))
-        show(f"p99 ms at saturation, {connections} connections", statistics.median(latencies))
-        ratio = statistics.median(ratios)
-        budget = f">= {RATIO_BUDGET}" if connections == 64 else ""
-        show(f"ratio to bare aiohttp, {connections} connections", ratio, budget)
-        if connections == 64:
-            passed &= ratio >= RATIO_BUDGET
-            tails = [p99_ms(await load.open_loop(1000, 1.0)) for _ in range(15)]
-            show("acknowledgement at 1,000/s, p99 ms", statistics.median(tails), f"<= {P99_BUDGET_MS}")
-            passed &= statistics.median(tails) <= P99_BUDGET_MS
-    server.stdin.close()
-    await server.wait()
+    for _ in range(servers):
+        server = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "benchmarks.inbox",
+            "--serve",
+            str(directory / "inbox.db"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert server.stdin is not None
+        assert server.stdout is not None
+        port = int(await server.stdout.readline())
+        for connections, rounds in measured.items():
+            load = Load()
+            await load.connect(port, connections)
+            await compare(load, bare, ours, rounds, pairs, seconds)
+            if connections == numbers[0]:
+                rounds.tails += [p99_ms(await load.open_loop(1000, 1.0)) for _ in range(3)]
+        server.stdin.close()
+        await server.wait()
+    passed = report(measured)
     await recover(directory / "backlog.db")
+    return passed
+
+
+async def compare(
+    load: Load, bare: Iterator[bytes], ours: Iterator[bytes], rounds: Rounds, pairs: int, seconds: float
+) -> None:
+    for number in range(pairs + 1):
+        reached: dict[Iterator[bytes], float] = {}
+        for source in (bare, ours) if number % 2 else (ours, bare):
+            load.source, load.latencies = source, []
+            reached[source] = await load.saturate(seconds)
+            if source is ours and number:  # the first pair warms up
+                rounds.saturated.append(p99_ms(sorted(load.latencies)))
+            await asyncio.sleep(_REST)
+        if number:
+            rounds.ratios.append(reached[ours] / reached[bare])
+            rounds.rates.append(reached[ours])
+    load.source = ours
+
+
+def report(measured: dict[int, Rounds]) -> bool:
+    """Print a table; tell whether the budgets are met."""
+    print(f"{'':52} {'measured':>10}  budget")
+    passed = True
+    for connections, rounds in measured.items():
+        show(f"events/s, {connections} connections", statistics.median(rounds.rates))
+        show(f"p99 ms at saturation, {connections} connections", statistics.median(rounds.saturated))
+        ratio = statistics.median(rounds.ratios)
+        budget = f">= {RATIO_BUDGET}" if rounds.tails else ""
+        show(f"ratio to bare aiohttp, {connections} connections", ratio, budget)
+        if rounds.tails:
+            tail = statistics.median(rounds.tails)
+            show("acknowledgement at 1,000/s, p99 ms", tail, f"<= {P99_BUDGET_MS}")
+            passed &= ratio >= RATIO_BUDGET and tail <= P99_BUDGET_MS
     return passed
 
 
@@ -153,14 +179,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--directory", type=Path, help="where to put the files; a temporary directory if not given")
-    parser.add_argument("--pairs", type=int, default=41)
+    parser.add_argument("--servers", type=int, default=7)
+    parser.add_argument("--pairs", type=int, default=9, help="pairs of rounds for each server")
     parser.add_argument("--seconds", type=float, default=0.25, help="length of each round")
     arguments = parser.parse_args()
     if arguments.serve:
         asyncio.run(serve(arguments.serve))
         return
     with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
-        passed = asyncio.run(measure(Path(directory), arguments.pairs, arguments.seconds))
+        passed = asyncio.run(measure(Path(directory), arguments.servers, arguments.pairs, arguments.seconds))
     if not passed:
         sys.exit("over budget")
 
