@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 
 from ...errors import JournalError, JournalWriteError, QlaraError
 from .schema import write_error
-from .store import Contents, Store, Write
+from .statements import Write
+from .store import Contents, Store
 
 __all__ = ["Committer"]
 

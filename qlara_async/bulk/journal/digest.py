@@ -27,6 +27,7 @@ _MAC_SIZE = 12
 _DEPTH = 32
 _MESSAGES = (Sms, Rcs, WhatsApp)
 _MINTED = re.compile(r"([0-9a-f]{8,15})([0-9a-f]{24})", re.ASCII)
+_REMEMBERED = 1024
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
@@ -41,6 +42,7 @@ class Digests:
         self._content = hashlib.blake2b(key=salt, digest_size=_DIGEST_SIZE, person=b"message")
         self._row = hashlib.blake2b(key=salt, digest_size=_DIGEST_SIZE, person=b"row")
         self._mac = hashlib.blake2b(key=salt, digest_size=_MAC_SIZE, person=b"id")
+        self._minted: dict[str, int] = {}
 
     def mint(self, index: int) -> str:
         """Mint the id of row `index`: its number and 96 keyed bits, together at least 32 hexadecimal digits.
@@ -49,10 +51,17 @@ class Digests:
         be looked for among the others. An index of random ids would cost more than everything else the journal does.
         """
         number = f"{index:08x}"
-        return number + _keyed(self._mac, number.encode()).hex()
+        message_id = number + _keyed(self._mac, number.encode()).hex()
+        self._minted[message_id] = index  # it is about to be asked for, twice
+        if len(self._minted) > _REMEMBERED:
+            del self._minted[next(iter(self._minted))]
+        return message_id
 
     def minted_for(self, message_id: str) -> int | None:
         """Return the index of the row that `message_id` was minted for by this journal, or ``None``."""
+        index = self._minted.get(message_id)
+        if index is not None:
+            return index
         match = _MINTED.fullmatch(message_id)
         if match is None:
             return None

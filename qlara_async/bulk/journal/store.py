@@ -8,7 +8,6 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import msgspec
 
@@ -18,40 +17,9 @@ from . import schema
 from .digest import SALT_SIZE
 from .entry import COLUMNS, Entry, entry_of
 from .lock import JournalLock
+from .statements import FINISH, RECORD, Write, prepare_groups, write_group
 
-__all__ = ["BEGIN", "FINISH", "RECORD", "Contents", "Store", "Write"]
-
-# The conditions guard G1 against mistakes of the caller: what is final stays, and a row keeps its id and its content.
-BEGIN = """
-INSERT INTO bulk_rows (idx, message_id, own_id, channel, digest, state, written_at)
-VALUES (?, ?, ?, ?, ?, 'started', ?)
-ON CONFLICT (idx) DO UPDATE
-SET message_id = excluded.message_id, own_id = excluded.own_id, channel = excluded.channel, state = 'started',
-    receipt = NULL, error = NULL, written_at = excluded.written_at
-WHERE state IN ('started', 'failed', 'unknown', 'skipped') AND digest = excluded.digest
-    AND (message_id IS NULL OR message_id = excluded.message_id)
-"""
-RECORD = """
-INSERT INTO bulk_rows (idx, message_id, own_id, channel, digest, state, error, written_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (idx) DO UPDATE
-SET state = excluded.state, error = excluded.error, written_at = excluded.written_at
-WHERE state IN ('failed', 'skipped') AND digest = excluded.digest
-"""
-FINISH = """
-UPDATE bulk_rows
-SET state = ?, attempts = ?, receipt = ?, error = ?, granted_at = coalesce(?, granted_at), written_at = ?
-WHERE idx = ? AND state IN ('started', 'unknown')
-"""
-_ORDER = (BEGIN, RECORD, FINISH)
-
-
-class Write(NamedTuple):
-    """One row to write."""
-
-    statement: str
-    row: int
-    values: tuple[Any, ...]
+__all__ = ["Contents", "Store"]
 
 
 class Contents(msgspec.Struct, frozen=True):
@@ -87,6 +55,7 @@ class Store:
         self._lock = JournalLock(path)
         self._connection: sqlite3.Connection | None = None
         self._files: list[tuple[Path, os.stat_result]] = []
+        self._knows_groups = False
 
     @property
     def _db(self) -> sqlite3.Connection:
@@ -123,6 +92,7 @@ class Store:
         db.execute("PRAGMA synchronous = FULL")
         if not is_journal:
             schema.create(db, secrets.token_bytes(SALT_SIZE), now)
+        self._knows_groups = prepare_groups(db)
         # What was in flight may have been granted until the process died; the last write is what is left of that time.
         db.execute("UPDATE bulk_rows SET granted_at = (SELECT max(written_at) FROM bulk_rows) WHERE state = 'started'")
         self._files = [(path, path.stat()) for path in (self.path, schema.log_of(self.path))]
@@ -183,18 +153,10 @@ class Store:
         return refused
 
     def _written_together(self, writes: Sequence[Write]) -> bool:
-        db = self._db
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            done = all(self._executed(statement, writes) for statement in _ORDER)
-        except sqlite3.IntegrityError:
-            done = False
-        db.execute("COMMIT" if done else "ROLLBACK")
-        return done
-
-    def _executed(self, statement: str, writes: Sequence[Write]) -> bool:
-        values = [write.values for write in writes if write.statement is statement]
-        return not values or self._db.executemany(statement, values).rowcount == len(values)
+        """Write them by one statement; ``False``: one of them is not like the others, and nothing was written."""
+        if not self._knows_groups or any(write.statement is RECORD for write in writes):
+            return False
+        return write_group(self._db, writes)
 
     def _written_singly(self, writes: Sequence[Write]) -> dict[int, QlaraError]:
         db = self._db

@@ -18,7 +18,8 @@ from ...protocol.outcomes import OutcomeState
 from .committer import Committer
 from .digest import Digests
 from .entry import Entry, RowState, encode_error, encode_receipt
-from .store import BEGIN, FINISH, RECORD, Contents, Store, Write
+from .statements import BEGIN, FINISH, RECORD, Write
+from .store import Contents, Store
 
 __all__ = ["JournalWriter"]
 
