@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from qlara_async.bulk.journal.statements import BEGIN, FINISH, RECORD, Write, prepare_groups
 from qlara_async.bulk.journal.store import Store
+from qlara_async.errors import JournalWriteError
 
 from .test_sqlite_inbox_model import RAM_DISK
 
@@ -111,6 +112,28 @@ def test_g1_one_row_that_cannot_be_written_like_that_keeps_no_other_from_being_w
     assert set(refused) == (set() if odd.statement is RECORD else {1})
     states = dict(store._db.execute("SELECT idx, state FROM bulk_rows"))
     assert states == {0: "started", 1: "accepted", 2: "started"} | ({6: "invalid"} if odd.statement is RECORD else {})
+
+
+def on_disk(store: Store) -> list[int]:
+    db = sqlite3.connect(store.path)
+    indexes = [index for (index,) in db.execute("SELECT idx FROM bulk_rows")]
+    db.close()
+    return indexes
+
+
+def test_g1_a_group_is_on_the_disk_when_it_is_written_whatever_failed_before(store: Store) -> None:
+    with pytest.raises(OverflowError):
+        store.commit([begin(2**63, None, b"d")])  # fails after the transaction of single rows has begun
+    assert store.commit([begin(3, None, b"d")]) == {}
+    assert on_disk(store) == [3]
+
+
+def test_g1_nothing_is_written_as_a_part_of_another_transaction(store: Store) -> None:
+    store._db.execute("BEGIN IMMEDIATE")
+    with pytest.raises(JournalWriteError):
+        store.commit([begin(3, None, b"d")])
+    assert store.commit([begin(4, None, b"d")]) == {}
+    assert on_disk(store) == [4]
 
 
 @pytest.mark.parametrize("missing", ["FROM json_each(NEW.finished)", "json_each"])

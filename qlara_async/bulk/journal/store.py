@@ -150,6 +150,9 @@ class Store:
         except (sqlite3.Error, OSError) as error:
             self._roll_back()
             raise schema.write_error(error, self.path) from error
+        except BaseException:
+            self._roll_back()  # what comes next must not be taken for a part of it
+            raise
         return refused
 
     def _written_together(self, writes: Sequence[Write]) -> bool:

@@ -88,7 +88,8 @@ def prepare(db: sqlite3.Connection) -> bool:
     db.execute(_VIEW)
     db.execute(_TRIGGER)
     try:
-        db.execute(f"EXPLAIN {_INSERT}", (None,) * 10)  # the trigger's names are looked up by this only
+        # A trigger's names are looked up by its first use only. To the end: nothing commits while a statement is open.
+        db.execute(f"EXPLAIN {_INSERT}", (None,) * 10).fetchall()
     except sqlite3.OperationalError:
         return False
     return True
