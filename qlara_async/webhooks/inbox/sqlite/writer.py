@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import Enum
 from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
@@ -150,14 +151,11 @@ class Writer:
 
     def _next_group(self) -> list[_Job]:
         group: list[_Job] = []
-        try:
-            if not self._has_more():
-                group.append(self._queue.get())
+        if not self._has_more():
+            group.append(self._queue.get())
+            with suppress(Empty):  # the time is over
                 self._wait_for_company(group)
-            for _ in range(self._share_of_those_waiting()):
-                group.append(self._queue.get_nowait())
-        except Empty:
-            pass  # it was all there is
+        group += [self._queue.get_nowait() for _ in range(self._share_of_those_waiting())]
         return group
 
     def _share_of_those_waiting(self) -> int:
